@@ -1,0 +1,2 @@
+//! The binary `thalweg`.
+fn main() {}
