@@ -1,0 +1,358 @@
+//! One partition's log: what the broker appends to, reads from, and gives to Raft as its storage.
+//!
+//! A log belongs to one shard and is single-threaded; its methods take `&Rc<Self>` where they start
+//! work of their own with `tokio::task::spawn_local`. In memory every change happens at once, in the
+//! call; the disk follows in the same order, and [`LogEvent`]s tell how far it is:
+//!
+//! ```text
+//!  first_index                 applied        flushed   stable   written        last_index
+//!      |---------- committed -----|              |         |        |               |
+//!      |------------------- on stable storage ---|         |        |               |
+//!      |------- counts for acks=all, Raft's "persisted" ---|        |               |
+//!      |------------------------ handed to the kernel (acks=1) -----|               |
+//! ```
+//! Without write caching `flushed == stable`; with it `stable == written`.
+//!
+//! Invariant: an applied entry is never truncated; the metadata of every entry that is not applied is
+//! in memory, so whatever a Raft commit needs is answered synchronously.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::config::LogConfig;
+use crate::damage::DamagedRange;
+use crate::disk::Disk;
+use crate::entry::Entry;
+use crate::error::{OpenError, ReadError, WriteError};
+use crate::recovery::RecoveryReport;
+use crate::shared::LogShared;
+
+/// Whose log it is. Seeds every checksum of the ledger, so that a file in the wrong place never validates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogIdentity {
+    /// The topic's id.
+    pub topic: Uuid,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// Everything [`Log::open`] needs.
+pub struct OpenLog {
+    /// Where the files are.
+    pub disk: Rc<dyn Disk>,
+    /// The partition's own directory; created if it is missing.
+    pub dir: PathBuf,
+    /// Whose log it is.
+    pub identity: LogIdentity,
+    /// Limits and policies.
+    pub config: LogConfig,
+    /// What the shard's logs share.
+    pub shared: Rc<LogShared>,
+    /// Highest index known to be committed (from the votes file; 0 if unknown). The metadata of all
+    /// entries above it is kept in memory, and truncating at or below it is a broken invariant.
+    pub applied: u64,
+    /// Told about progress, outside of any borrow; may call the log.
+    pub on_event: Rc<dyn Fn(LogEvent)>,
+}
+
+/// Progress of the disk behind a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogEvent {
+    /// Everything up to this index is in the kernel's hands: the point of acks=1.
+    Written(u64),
+    /// Everything up to this index counts for acks=all: flushed, or merely written with write caching.
+    Stable(u64),
+    /// The disk is full. The entries wait, and are tried again until there is space.
+    Full,
+    /// There is space again.
+    Roomy,
+    /// A write or flush failed. Nothing is retried, no more writes are taken; the process should stop.
+    Failed,
+}
+
+/// What the ledger knows of one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryMeta {
+    /// The entry's term.
+    pub term: u32,
+    /// Offset of its first record; for an internal entry the offset of the next record.
+    pub base_offset: i64,
+    /// Offsets it owns; 0 for an internal entry.
+    pub offset_count: u32,
+    /// Bytes of header and body.
+    pub size: u32,
+}
+
+impl EntryMeta {
+    /// The first offset after the entry.
+    pub fn next_offset(&self) -> i64 {
+        self.base_offset + i64::from(self.offset_count)
+    }
+
+    /// Whether it is an entry of the replication protocol, which owns no offset.
+    pub fn is_internal(&self) -> bool {
+        self.offset_count == 0
+    }
+}
+
+/// The answer to a read: whole batches, internal frames left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Slices of the cache or of mapped files, in order; together they are batches back to back. A
+    /// batch may be spread over several slices.
+    pub records: Vec<Bytes>,
+    /// Bytes of all slices.
+    pub bytes: usize,
+    /// Where to read on: the offset after the last batch, or the one asked for if there is none.
+    pub next_offset: i64,
+}
+
+/// A record found by its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampOffset {
+    /// The record's timestamp in ms.
+    pub timestamp: i64,
+    /// The record's offset.
+    pub offset: i64,
+    /// The leader epoch of its batch.
+    pub leader_epoch: u32,
+}
+
+/// One partition's log.
+pub struct Log {}
+
+impl Log {
+    /// Opens the log in a directory, recovering what a crash left. Must run inside a `LocalSet`.
+    pub async fn open(_open: OpenLog) -> Result<(Rc<Log>, RecoveryReport), OpenError> {
+        todo!()
+    }
+
+    // Writing ---------------------------------------------------------------------------------
+
+    /// Appends entries: visible to reads at once, on disk in the background (see [`LogEvent`]).
+    ///
+    /// # Errors
+    /// [`WriteError`] when the log takes no more writes. A full disk is no error: see [`Log::is_full`].
+    ///
+    /// # Panics
+    /// If an entry does not continue the log: its index, base offset, term, or framing.
+    pub fn append(self: &Rc<Self>, _entries: Vec<Entry>) -> Result<(), WriteError> {
+        todo!()
+    }
+
+    /// Forgets all entries from `from_index` on, because another leader's replace them. In memory this
+    /// happens in the call, so entries may be appended right away: the disk cuts before it writes them.
+    /// The future resolves when the cut is durable; it may be dropped.
+    ///
+    /// # Panics
+    /// If `from_index` is at or below the applied index.
+    pub fn truncate_suffix(
+        self: &Rc<Self>,
+        _from_index: u64,
+    ) -> impl Future<Output = Result<(), WriteError>> + use<> {
+        async { todo!() }
+    }
+
+    /// Tells the log that entries up to `index` are committed and applied: their metadata may leave memory.
+    pub fn applied_to(&self, _index: u64) {
+        todo!()
+    }
+
+    /// Flushes everything appended so far, also with write caching.
+    pub async fn flush(self: &Rc<Self>) -> Result<(), WriteError> {
+        todo!()
+    }
+
+    /// Flushes and leaves the files such that the next open need not verify anything. Later writes are refused.
+    pub async fn close(self: &Rc<Self>) -> Result<(), WriteError> {
+        todo!()
+    }
+
+    /// Removes the partition's directory. Later writes are refused.
+    pub async fn delete(self: &Rc<Self>) -> Result<(), WriteError> {
+        todo!()
+    }
+
+    /// Changes limits and policies; they hold from the next entry on.
+    pub fn set_config(&self, _config: LogConfig) {
+        todo!()
+    }
+
+    // Raft's view -----------------------------------------------------------------------------
+
+    /// Index of the first entry there is; `last_index() + 1` if there is none.
+    pub fn first_index(&self) -> u64 {
+        todo!()
+    }
+
+    /// Index of the last entry appended.
+    pub fn last_index(&self) -> u64 {
+        todo!()
+    }
+
+    /// Term of the last entry appended; 0 for a new log.
+    pub fn last_term(&self) -> u32 {
+        todo!()
+    }
+
+    /// Last index in the kernel's hands.
+    pub fn written_index(&self) -> u64 {
+        todo!()
+    }
+
+    /// Last index that counts for acks=all.
+    pub fn stable_index(&self) -> u64 {
+        todo!()
+    }
+
+    /// Last index that survives a power cut.
+    pub fn flushed_index(&self) -> u64 {
+        todo!()
+    }
+
+    /// The term of the entry at `index`, for `first_index - 1 ..= last_index`.
+    pub fn term(&self, _index: u64) -> Option<u32> {
+        todo!()
+    }
+
+    /// What the ledger knows of the entry, if it is in memory, as all that are not applied are.
+    pub fn meta(&self, _index: u64) -> Option<EntryMeta> {
+        todo!()
+    }
+
+    /// What the ledger knows of the entry, from disk if need be.
+    pub async fn load_meta(&self, _index: u64) -> Result<EntryMeta, ReadError> {
+        todo!()
+    }
+
+    /// The entry, if the tail cache has it.
+    pub fn entry(&self, _index: u64) -> Option<Entry> {
+        todo!()
+    }
+
+    /// The entries of `from..to` if the tail cache has as many of them as `max_bytes` allows: at least
+    /// one, then as many as fit.
+    pub fn try_entries(&self, _from: u64, _to: u64, _max_bytes: usize) -> Option<Vec<Entry>> {
+        todo!()
+    }
+
+    /// The entries of `from..to`: at least one, then as many as fit `max_bytes`. From disk if need be,
+    /// verified, as copies: they may be truncated while they are on their way.
+    pub async fn entries(
+        &self,
+        _from: u64,
+        _to: u64,
+        _max_bytes: usize,
+    ) -> Result<Vec<Entry>, ReadError> {
+        todo!()
+    }
+
+    // Readers' view ---------------------------------------------------------------------------
+
+    /// The offset that the next record gets (log end offset).
+    pub fn next_offset(&self) -> i64 {
+        todo!()
+    }
+
+    /// First offset that is served.
+    pub fn log_start_offset(&self) -> i64 {
+        todo!()
+    }
+
+    /// Bytes of all segments, without preallocated space.
+    pub fn size_bytes(&self) -> u64 {
+        todo!()
+    }
+
+    /// Whether entries wait for disk space.
+    pub fn is_full(&self) -> bool {
+        todo!()
+    }
+
+    /// [`Log::read`] if the tail cache can answer it, or if it needs no bytes at all.
+    pub fn try_read_cached(
+        &self,
+        _from: i64,
+        _max_bytes: usize,
+        _upper: i64,
+        _min_one: bool,
+    ) -> Option<Result<Fetched, ReadError>> {
+        todo!()
+    }
+
+    /// Reads whole batches from the one that contains `from`, as many as fit `max_bytes`, none that
+    /// reaches beyond offset `upper` (exclusive), across segments. With `min_one` the first batch is
+    /// given however large it is.
+    ///
+    /// `upper` must not be above what is committed: the slices point into files that are cut when
+    /// uncommitted entries are replaced. The answer may be shorter than possible (it ends before
+    /// damage, for instance); read on at `next_offset`.
+    pub async fn read(
+        &self,
+        _from: i64,
+        _max_bytes: usize,
+        _upper: i64,
+        _min_one: bool,
+    ) -> Result<Fetched, ReadError> {
+        todo!()
+    }
+
+    /// The first record at or after the log start whose timestamp is at least `timestamp`, if its
+    /// offset is below `upper`.
+    pub async fn offset_for_timestamp(
+        &self,
+        _timestamp: i64,
+        _upper: i64,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        todo!()
+    }
+
+    /// The first record with the largest timestamp of all below `upper`.
+    pub async fn max_timestamp_offset(
+        &self,
+        _upper: i64,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        todo!()
+    }
+
+    /// The largest epoch that is not above `epoch`, and the offset where it ends: Kafka's
+    /// OffsetForLeaderEpoch (KIP-101, KIP-279). `None` if `epoch` is newer than any, or there is none.
+    /// The end of the newest epoch is the log end offset; the caller clips it to what may be seen.
+    pub fn epoch_end_offset(&self, _epoch: u32) -> Option<(u32, i64)> {
+        todo!()
+    }
+
+    /// The newest leader epoch in the log.
+    pub fn latest_epoch(&self) -> Option<u32> {
+        todo!()
+    }
+
+    /// The leader epoch of the record at `offset` (of the newest entry if there is none yet).
+    pub fn epoch_at(&self, _offset: i64) -> Option<u32> {
+        todo!()
+    }
+
+    // Retention -------------------------------------------------------------------------------
+
+    /// The offset that retention by time and size would make the new log start, at or below
+    /// `upper` (the high watermark); `None` if there is nothing to delete. When the active segment itself has
+    /// expired it is sealed in the background, and found deletable by a later call.
+    pub fn retention_start(self: &Rc<Self>, _now_ms: i64, _upper: i64) -> Option<i64> {
+        todo!()
+    }
+
+    /// Makes `offset` the log start, durably, then deletes the sealed segments wholly below it. Going back, or
+    /// staying, does nothing.
+    pub async fn advance_log_start(self: &Rc<Self>, _offset: i64) -> Result<(), WriteError> {
+        todo!()
+    }
+
+    /// Damage known now: found by recovery or by reads.
+    pub fn damage(&self) -> Vec<DamagedRange> {
+        todo!()
+    }
+}
