@@ -1,6 +1,8 @@
-//! What can be wrong with a batch as a whole.
+//! What can be wrong with a batch, with the records inside it, and with building one.
 
 use thiserror::Error;
+
+use crate::compression::{CompressionError, UnknownCodec};
 
 /// Why bytes are not a valid record batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -44,4 +46,60 @@ pub enum BatchError {
         /// The first offset of the batch.
         base_offset: i64,
     },
+}
+
+/// Why the records of a batch cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RecordError {
+    /// The attributes name no codec.
+    #[error(transparent)]
+    UnknownCodec(#[from] UnknownCodec),
+    /// The body is not what its codec writes, or is too large.
+    #[error(transparent)]
+    Compression(#[from] CompressionError),
+    /// One record is malformed.
+    #[error("record {index} of the batch: {fault}")]
+    Malformed {
+        /// Which record of the batch, from 0.
+        index: i32,
+        /// What is wrong with it.
+        fault: RecordFault,
+    },
+    /// Bytes follow the last record that the header announces.
+    #[error("{0} bytes follow the last record")]
+    TrailingBytes(usize),
+}
+
+/// What is wrong with a single record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RecordFault {
+    /// The record, or a field of it, ends too early.
+    #[error("ends too early")]
+    Truncated,
+    /// A variable-length integer exceeds its type.
+    #[error("an integer exceeds its range")]
+    BadVarint,
+    /// A length is negative where it may not be.
+    #[error("impossible length {0}")]
+    BadLength(i32),
+    /// The header count is negative or beyond what the record's bytes could hold.
+    #[error("impossible header count {0}")]
+    BadHeaderCount(i32),
+    /// Bytes follow the record's last header.
+    #[error("{0} bytes follow the last header")]
+    TrailingBytes(usize),
+    /// The offset is not above that of the record before, or beyond that of the batch.
+    #[error("offset delta {0} is out of order")]
+    BadOffsetDelta(i32),
+}
+
+/// Why a batch cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BuildError {
+    /// The batch would exceed the 2 GiB that its length field can say.
+    #[error("a batch cannot hold 2 GiB or more")]
+    TooLarge,
+    /// The compressor failed.
+    #[error(transparent)]
+    Compression(#[from] CompressionError),
 }
