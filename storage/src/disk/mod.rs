@@ -4,6 +4,8 @@
 //! simulation runs. A disk and its files belong to one shard (thread) and are not `Send`.
 //!
 //! Contract, the same for every backend:
+//! - An operation starts when its method is called; awaiting its future only waits for the result.
+//!   Operations under way at the same time take effect in any order.
 //! - A completed write is visible to every later read and mapping, but survives a power cut only
 //!   after `sync_data` (or `sync_all`) of that file has returned.
 //! - A created, renamed or removed name survives a power cut only after `sync_dir` of its parent.
@@ -12,9 +14,19 @@
 //! - Errors are `std::io::Error` with the raw errno where the kernel gave one, so that callers
 //!   can tell `ENOSPC` (a state that passes) from `EIO` (the end of this process).
 
-use std::io;
-use std::path::Path;
-use std::rc::Rc;
+mod names;
+mod pool;
+pub mod sim;
+mod stats;
+mod std;
+mod syscall;
+
+pub use self::stats::{DiskStats, SyncObserver};
+pub use self::std::StdDisk;
+
+use ::std::io;
+use ::std::path::Path;
+use ::std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -62,8 +74,9 @@ pub trait DiskFile {
     /// Cuts or zero-extends the file to `len` bytes. The caller sees to it that no mapping
     /// reaches beyond `len`.
     fn truncate(&self, len: u64) -> DiskFuture<()>;
-    /// Maps the first `len` bytes, which must exist, for reading. Later writes inside the mapped
-    /// range become visible through it.
+    /// Maps the first `len` bytes, which must exist (`UnexpectedEof`), for reading. Later writes
+    /// inside the mapped range may become visible through it (`sim` maps are copies): map what is
+    /// sealed, or map again to see what was written since.
     fn map(&self, len: u64) -> DiskFuture<Mapping>;
 }
 
@@ -133,12 +146,12 @@ impl Mapping {
     ///
     /// # Panics
     /// If `range` reaches beyond the mapping.
-    pub fn bytes(&self, range: std::ops::Range<usize>) -> Bytes {
+    pub fn bytes(&self, range: ::std::ops::Range<usize>) -> Bytes {
         self.bytes.slice(range)
     }
 
     /// Brings `range` into memory; afterwards touching it does not fault to disk.
-    pub fn make_resident(&self, range: std::ops::Range<usize>) -> DiskFuture<()> {
+    pub fn make_resident(&self, range: ::std::ops::Range<usize>) -> DiskFuture<()> {
         self.residency.make_resident(self.bytes.slice(range))
     }
 }
