@@ -28,7 +28,8 @@ var (
 
 func main() {
 	var run steps.Steps
-	client := steps.Must(kgo.NewClient(kgo.SeedBrokers(steps.Bootstrap())))
+	// The client answers from metadata of this age; five seconds is a long wait for a deleted topic.
+	client := steps.Must(kgo.NewClient(kgo.SeedBrokers(steps.Bootstrap()), kgo.MetadataMinAge(100*time.Millisecond)))
 	admin := kadm.NewClient(client)
 
 	run.Step("create-topic", func(ctx context.Context) error {
