@@ -16,7 +16,7 @@ pub use alter::{
 pub use describe::{
     DescribedConfig, DescribedSynonym, describe_broker, describe_cluster_default, describe_topic,
 };
-pub use settings::{Cleanup, Compression, TopicSettings};
+pub use settings::{TopicCompression, TopicSettings};
 pub use table::{Effect, TOPIC_CONFIGS, TopicConfig};
 
 use crate::config::value::BadValue;
@@ -42,9 +42,9 @@ pub enum InvalidConfig {
     #[error("min.compaction.lag.ms ({min}) is more than max.compaction.lag.ms ({max})")]
     CompactionLag {
         /// The least wait.
-        min: u64,
+        min: i64,
         /// The longest wait.
-        max: u64,
+        max: i64,
     },
     /// A broker setting that only counts at start.
     #[error("{0} cannot be changed while the broker runs: set it in its configuration file")]

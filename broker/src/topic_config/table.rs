@@ -111,8 +111,8 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = &[
          is flushed anyway."),
     row("flush.ms", Kind::LONG, NEVER,
         &[from("log.flush.interval.ms"), from("log.flush.scheduler.interval.ms")], Effect::Applied,
-        "With write.caching, how long a record may be unflushed. Without it every acknowledged record \
-         is flushed anyway."),
+        "With write.caching, how long a record may be unflushed; the default leaves it at one second. \
+         Without write.caching every acknowledged record is flushed anyway."),
     row("follower.replication.throttled.replicas", Kind::ThrottledReplicas, "", &[], NO_THROTTLE,
         "The replicas whose fetching is throttled, as partition:broker pairs, or * for all."),
     row("index.interval.bytes", Kind::INT, "4096", &[from("log.index.interval.bytes")],
@@ -160,11 +160,12 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = &[
         "How long records are kept; -1 keeps them for ever."),
     row("segment.bytes", SEGMENT_BYTES, "1073741824", &[from("log.segment.bytes")], Effect::Applied,
         "The size at which a new segment is begun. Retention and compaction work on whole segments."),
-    row("segment.index.bytes", Kind::int_from(4), "10485760", &[from("log.index.size.max.bytes")],
-        Effect::Stored("a segment's index grows with its batches."),
-        "The largest index of one segment."),
+    row("segment.index.bytes", Kind::int_from(4), "10485760", &[from("log.index.size.max.bytes")], Effect::Applied,
+        "The largest index of one segment. Every batch takes an entry; a segment whose index is full \
+         is full."),
     row("segment.jitter.ms", Kind::LONG, "0",
-        &[from("log.roll.jitter.ms"), scaled("log.roll.jitter.hours", HOUR_MS)], Effect::Applied,
+        &[from("log.roll.jitter.ms"), scaled("log.roll.jitter.hours", HOUR_MS)],
+        Effect::Stored("segments are rolled when they are due."),
         "The most by which a segment is begun early, so that not all begin at once."),
     row("segment.ms", Kind::Long { min: 1 }, "604800000",
         &[from("log.roll.ms"), scaled("log.roll.hours", HOUR_MS)], Effect::Applied,
