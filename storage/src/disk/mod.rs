@@ -14,6 +14,8 @@
 //! - Errors are `std::io::Error` with the raw errno where the kernel gave one, so that callers
 //!   can tell `ENOSPC` (a state that passes) from `EIO` (the end of this process).
 
+#[cfg(test)]
+mod conformance;
 mod names;
 mod pool;
 pub mod sim;
