@@ -1,4 +1,5 @@
-//! Builds one batch, record by record, in one growing buffer; for producers and for whoever rewrites batches.
+//! Builds one batch, record by record, in one growing buffer; for producers and for whoever
+//! rewrites batches.
 
 use bytes::Bytes;
 
@@ -188,6 +189,7 @@ pub(super) fn seal(mut header: BatchHeader, mut bytes: Vec<u8>) -> Result<Bytes,
     Ok(bytes.into())
 }
 
+#[expect(clippy::expect_used, reason = "the builder itself has made the room")]
 fn write_header(header: &BatchHeader, bytes: &mut [u8]) {
     let room = bytes.first_chunk_mut().expect("a batch in the making has room for its header");
     *room = header.write();

@@ -1,8 +1,9 @@
-//! CRC-32C (Castagnoli; CRC-32/ISCSI in the catalogue), the checksum of batches, and its arithmetic.
+//! CRC-32C (Castagnoli; CRC-32/ISCSI in the catalogue), the checksum of batches, and its
+//! arithmetic.
 //!
 //! A CRC is linear: when the first bytes of a message change, the new checksum follows from the old
-//! one and the changed bytes alone. So the broker can stamp a header without reading the body again,
-//! and a body that was damaged before the stamp still fails its check after it.
+//! one and the changed bytes alone. So the broker can stamp a header without reading the body
+//! again, and a body that was damaged before the stamp still fails its check after it.
 
 /// The reflected generator polynomial.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
@@ -25,8 +26,9 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
-/// The CRC of a message whose beginning changed from `old` to `new` (of equal length) and is followed
-/// by `tail_len` untouched bytes, fewer than 4 GiB. Takes a few hundred instructions, whatever the length.
+/// The CRC of a message whose beginning changed from `old` to `new` (of equal length) and is
+/// followed by `tail_len` untouched bytes, fewer than 4 GiB. Takes a few hundred instructions,
+/// whatever the length.
 pub(super) fn crc32c_replace_prefix(crc: u32, old: &[u8], new: &[u8], tail_len: usize) -> u32 {
     debug_assert_eq!(old.len(), new.len());
     crc ^ append_zeroes(crc32c(old) ^ crc32c(new), tail_len)

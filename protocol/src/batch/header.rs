@@ -65,10 +65,11 @@ pub struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// Parses the header at the beginning of `bytes` and checks that its fields agree with each other.
-    /// Neither the body nor the CRC is looked at.
+    /// Parses the header at the beginning of `bytes` and checks that its fields agree with each
+    /// other. Neither the body nor the CRC is looked at.
     pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
-        // Batches of the old formats may be shorter than our header, so their version is named first.
+        // Batches of the old formats may be shorter than our header, so their version is named
+        // first.
         match bytes.get(MAGIC_POSITION) {
             Some(&MAGIC) | None => {}
             Some(&magic) => return Err(BatchError::BadMagic(magic)),
@@ -125,8 +126,8 @@ impl BatchHeader {
         usize::try_from(self.batch_length).unwrap_or(0).saturating_add(LENGTH_OVERHEAD)
     }
 
-    /// Number of offsets that the batch owns, which is none for an internal entry. Compaction leaves
-    /// more offsets than records.
+    /// Number of offsets that the batch owns, which is none for an internal entry. Compaction
+    /// leaves more offsets than records.
     pub fn offset_count(&self) -> i64 {
         if self.attributes.is_internal() { 0 } else { i64::from(self.last_offset_delta) + 1 }
     }

@@ -1,9 +1,10 @@
 //! Record batches: the unit that producers send, the log stores, and consumers fetch.
 //!
 //! A batch is a 61-byte header and a body of records, compressed as one piece or not at all. The
-//! broker looks only at headers wherever it can ([`BatchHeader`], [`BatchView`], [`HeaderPatch`]); walking
-//! records ([`Records`], [`BatchView::scan`]) and building them ([`BatchBuilder`]) is for clients, for compaction
-//! and for the few checks that need it. Only format version 2 exists here: Kafka 4 dropped the older ones.
+//! broker looks only at headers wherever it can ([`BatchHeader`], [`BatchView`], [`HeaderPatch`]);
+//! walking records ([`Records`], [`BatchView::scan`]) and building them ([`BatchBuilder`]) is for
+//! clients, for compaction and for the few checks that need it. Only format version 2 exists here:
+//! Kafka 4 dropped the older ones.
 //!
 //! Source: `clients/src/main/java/org/apache/kafka/common/record/DefaultRecordBatch.java`, KIP-98.
 

@@ -1,8 +1,8 @@
 //! What the leader changes in a batch before it appends it: some header fields, never the body.
 //!
-//! Base offset and leader epoch lie outside the CRC and cost nothing. A new timestamp lies inside; its
-//! CRC is derived from the old one (see `crc.rs`), so the body is neither read nor copied, and a body that
-//! did not match its CRC before the patch does not match it afterwards.
+//! Base offset and leader epoch lie outside the CRC and cost nothing. A new timestamp lies inside;
+//! its CRC is derived from the old one (see `crc.rs`), so the body is neither read nor copied, and
+//! a body that did not match its CRC before the patch does not match it afterwards.
 
 use super::{BatchHeader, CRC_START, HEADER_LEN, TimestampType, crc::crc32c_replace_prefix};
 
@@ -13,8 +13,8 @@ pub struct HeaderPatch {
     pub base_offset: i64,
     /// The epoch of the leader that appends.
     pub leader_epoch: i32,
-    /// The time of appending in ms, on topics with `message.timestamp.type=LogAppendTime`: every record
-    /// of the batch then has it, whatever its own delta says.
+    /// The time of appending in ms, on topics with `message.timestamp.type=LogAppendTime`: every
+    /// record of the batch then has it, whatever its own delta says.
     pub log_append_time_ms: Option<i64>,
 }
 
@@ -36,8 +36,8 @@ impl HeaderPatch {
 }
 
 impl BatchHeader {
-    /// Sets the CRC to that of this header and the body of `original`, from which this header was made
-    /// by changing other fields than the length.
+    /// Sets the CRC to that of this header and the body of `original`, from which this header was
+    /// made by changing other fields than the length.
     pub fn derive_crc(&mut self, original: &Self) {
         assert_eq!(self.batch_length, original.batch_length, "the body stays as it is");
         let body_len = original.size().saturating_sub(HEADER_LEN);

@@ -82,7 +82,8 @@ pub struct Header<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// The headers of a record, which are found well-formed when the record is read and decoded when they are asked for.
+/// The headers of a record, which are found well-formed when the record is read and decoded when
+/// they are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Headers<'a> {
     /// The headers' bytes, without their count.

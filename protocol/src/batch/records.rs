@@ -1,8 +1,9 @@
 //! The walk over the records of one batch, for whoever needs their contents.
 //!
-//! [`Records`] gives records that share the body's buffer and can outlive the walk; [`RecordRefs`] borrows
-//! and costs no reference count. Both end after the number of records that the header announces, and treat
-//! fewer or more bytes than that takes as an error, after which they give nothing more.
+//! [`Records`] gives records that share the body's buffer and can outlive the walk; [`RecordRefs`]
+//! borrows and costs no reference count. Both end after the number of records that the header
+//! announces, and treat fewer or more bytes than that takes as an error, after which they give
+//! nothing more.
 
 use bytes::{Buf, Bytes};
 

@@ -34,9 +34,9 @@ impl BatchView {
         Ok(assemble(header, codec, level, &body)?)
     }
 
-    /// The same batch with only those records that `keep` approves of, for compaction. It keeps all its offsets
-    /// and its codec; a batch that has lost every record is only a header, which goes on owning the offsets and
-    /// the producer's sequence numbers.
+    /// The same batch with only those records that `keep` approves of, for compaction. It keeps all
+    /// its offsets and its codec; a batch that has lost every record is only a header, which goes
+    /// on owning the offsets and the producer's sequence numbers.
     pub fn retain(
         &self,
         level: Option<i32>,

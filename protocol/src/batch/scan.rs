@@ -1,6 +1,6 @@
-//! The broker's check of a produced batch: every record is well-formed and has the offset it should have,
-//! found out without building records. What else a topic demands of its records is up to the caller,
-//! who sees each one pass.
+//! The broker's check of a produced batch: every record is well-formed and has the offset it should
+//! have, found out without building records. What else a topic demands of its records is up to the
+//! caller, who sees each one pass.
 
 use super::{BatchView, RecordError, RecordFault, RecordRef, RecordRefs};
 
@@ -16,8 +16,9 @@ pub struct Scan {
 }
 
 impl BatchView {
-    /// Walks all records of a batch as a producer sends it: offsets count up from the base offset without
-    /// a gap. Allocates nothing but the decompressed body, which is refused beyond `body_bytes_max`.
+    /// Walks all records of a batch as a producer sends it: offsets count up from the base offset
+    /// without a gap. Allocates nothing but the decompressed body, which is refused beyond
+    /// `body_bytes_max`.
     ///
     /// `observe` sees the index and the fields of each record; the index is what a produce response
     /// names in its record errors.

@@ -1,5 +1,5 @@
-//! The variable-length integers inside records: zigzag, then seven bits a byte, the lowest first; the top
-//! bit says that more follow. (As protobuf's `sint32` and `sint64`.)
+//! The variable-length integers inside records: zigzag, then seven bits a byte, the lowest first;
+//! the top bit says that more follow. (As protobuf's `sint32` and `sint64`.)
 
 use super::RecordFault;
 

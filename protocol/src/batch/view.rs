@@ -1,8 +1,8 @@
 //! Exactly one batch in a slice of `Bytes`, its header parsed once, and the walk over many.
 //!
-//! A view shares the buffer that the batch arrived in: the request's frame, the tail cache, or a mapped
-//! segment. It is made without looking at the body; whoever does not know that the bytes are good calls
-//! [`BatchView::verify_crc`].
+//! A view shares the buffer that the batch arrived in: the request's frame, the tail cache, or a
+//! mapped segment. It is made without looking at the body; whoever does not know that the bytes are
+//! good calls [`BatchView::verify_crc`].
 
 use bytes::Bytes;
 
@@ -66,8 +66,8 @@ impl BatchView {
     }
 }
 
-/// The batches of a fetched blob, in order. The last one may have been cut off by the fetch's byte limit:
-/// the walk ends before it without an error, as it does in every Kafka client.
+/// The batches of a fetched blob, in order. The last one may have been cut off by the fetch's byte
+/// limit: the walk ends before it without an error, as it does in every Kafka client.
 #[derive(Clone, Debug)]
 pub struct Batches {
     rest: Bytes,

@@ -24,8 +24,8 @@ impl Codec {
     /// All codecs, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
-    /// The name in producer and topic configurations. (A topic's `compression.type` also knows `producer`
-    /// and `uncompressed`, which are policies, not codecs.)
+    /// The name in producer and topic configurations. (A topic's `compression.type` also knows
+    /// `producer` and `uncompressed`, which are policies, not codecs.)
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",

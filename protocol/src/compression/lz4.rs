@@ -7,12 +7,13 @@
 //! |     1 | BD: block size code 4–7 in bits 4–6: 64 KiB, 256 KiB, 1 MiB, 4 MiB                 |
 //! |     8 | content size, if its flag is set                                                  |
 //! |     1 | second byte of XXH32 over FLG to here                                             |
-//! |   4+n | length of a block, bit 31 set if it is stored as it is; the block; 4 bytes XXH32 of the block if that flag is set |
+//! |   4+n | length of a block, bit 31 set if it is stored as it is; the block                 |
+//! |     4 | XXH32 of the block, if its flag is set; block and checksum are repeated           |
 //! |     4 | 0: end mark                                                                       |
 //! |     4 | XXH32 of the content, if its flag is set                                          |
 //!
-//! The frame is read here and not by `lz4_flex::frame`, which takes a frame that was cut off between two
-//! blocks for a complete one, and reserves several blocks before it has seen any.
+//! The frame is read here and not by `lz4_flex::frame`, which takes a frame that was cut off
+//! between two blocks for a complete one, and reserves several blocks before it has seen any.
 
 use lz4_flex::block::{
     CompressTable, DecompressError, compress_into_with_table, decompress_into_with_dict,
@@ -22,8 +23,8 @@ use twox_hash::XxHash32;
 
 use super::{Codec, CompressionError, output::Output};
 
-/// Magic, version 1 with independent blocks and no checksums, 64 KiB blocks, header checksum: the very
-/// bytes that the Java client writes, which reads no frame whose blocks depend on each other.
+/// Magic, version 1 with independent blocks and no checksums, 64 KiB blocks, header checksum: the
+/// very bytes that the Java client writes, which reads no frame whose blocks depend on each other.
 const HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
 const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 const END_MARK: [u8; 4] = [0; 4];

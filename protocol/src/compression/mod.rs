@@ -1,8 +1,8 @@
 //! The codecs that a batch body can be compressed with, spoken as the Java client speaks them.
 //!
-//! Compressed bytes come from outside and may say anything about the size of their content. So every
-//! decoder writes into a buffer that stops at a cap given by the caller, and what it reserves in advance is
-//! limited by what so few compressed bytes could possibly hold.
+//! Compressed bytes come from outside and may say anything about the size of their content. So
+//! every decoder writes into a buffer that stops at a cap given by the caller, and what it reserves
+//! in advance is limited by what so few compressed bytes could possibly hold.
 
 mod codec;
 mod gzip;
@@ -49,8 +49,9 @@ impl Codec {
     }
 }
 
-/// Appends `content` to `out`, compressed. Without a level, or with one out of [`Codec::levels`], the codec
-/// takes its usual or its nearest level. LZ4 has the one fast level only, whatever is asked for.
+/// Appends `content` to `out`, compressed. Without a level, or with one out of [`Codec::levels`],
+/// the codec takes its usual or its nearest level. LZ4 has the one fast level only, whatever is
+/// asked for.
 pub fn compress(
     codec: Codec,
     level: Option<i32>,
@@ -71,8 +72,8 @@ pub fn compress(
     }
 }
 
-/// The content of `compressed`, which is refused as soon as it proves larger than `cap` bytes. No more memory
-/// than that is ever reserved for it.
+/// The content of `compressed`, which is refused as soon as it proves larger than `cap` bytes. No
+/// more memory than that is ever reserved for it.
 pub fn decompress(codec: Codec, compressed: Bytes, cap: usize) -> Result<Bytes, CompressionError> {
     match codec {
         Codec::None if compressed.len() > cap => Err(CompressionError::TooLarge { cap }),

@@ -15,7 +15,8 @@ impl Output {
         Self { bytes: Vec::new(), filled: 0, cap }
     }
 
-    /// The content so far, and room for the next `wanted` bytes: for fewer only where the cap is near.
+    /// The content so far, and room for the next `wanted` bytes: for fewer only where the cap is
+    /// near.
     pub(super) fn split(&mut self, wanted: usize) -> (&[u8], &mut [u8]) {
         let end = self.filled.saturating_add(wanted).min(self.cap);
         if self.bytes.len() < end {

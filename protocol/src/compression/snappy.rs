@@ -1,5 +1,5 @@
-//! Snappy blocks in the framing of xerial's snappy-java, which the Java client writes, or a single block
-//! without any framing, as librdkafka and others write it.
+//! Snappy blocks in the framing of xerial's snappy-java, which the Java client writes, or a single
+//! block without any framing, as librdkafka and others write it.
 //!
 //! | bytes | xerial framing                                              |
 //! |------:|-------------------------------------------------------------|
@@ -18,7 +18,8 @@ const VERSIONS: [u8; 8] = [0, 0, 0, 1, 0, 0, 0, 1];
 /// The block size of snappy-java.
 const BLOCK_BYTES: usize = 32 * 1024;
 
-/// A copy element of three bytes makes at most 64, so content cannot exceed this multiple of its block.
+/// A copy element of three bytes makes at most 64, so content cannot exceed this multiple of its
+/// block.
 const EXPANSION_MAX: usize = 22;
 
 const CORRUPT: CompressionError = CompressionError::Corrupt(Codec::Snappy);

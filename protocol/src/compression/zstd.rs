@@ -1,9 +1,9 @@
 //! Zstandard frames, RFC 8878.
 //!
-//! Frames are decoded in one step into a buffer for the whole content, not as a stream: a stream needs
-//! a window of the size that the frame asks for (up to 128 MiB in frames that the Java client writes at
-//! its highest level), a whole buffer is its own window. Streams that do not say how long their content is, which
-//! Java's are, are tried with a growing buffer.
+//! Frames are decoded in one step into a buffer for the whole content, not as a stream: a stream
+//! needs a window of the size that the frame asks for (up to 128 MiB in frames that the Java client
+//! writes at its highest level), a whole buffer is its own window. Streams that do not say how long
+//! their content is, which Java's are, are tried with a growing buffer.
 
 use zstd::zstd_safe::{self, zstd_sys::ZSTD_ErrorCode};
 
@@ -16,7 +16,8 @@ const ROOM_BYTES_MIN: usize = 16 * 1024;
 /// How much larger the next buffer is than the one that proved too small.
 const GROWTH: usize = 4;
 
-/// A stored size is believed up to this multiple of the compressed bytes; larger ones have to prove it.
+/// A stored size is believed up to this multiple of the compressed bytes; larger ones have to prove
+/// it.
 const EXPANSION_BELIEVED: usize = 64;
 
 pub(super) fn compress(
@@ -57,8 +58,8 @@ pub(super) fn decompress(compressed: &[u8], cap: usize) -> Result<Vec<u8>, Compr
     }
 }
 
-/// Whether an error of zstd says that the output buffer was too small. The library returns error codes as
-/// negative sizes.
+/// Whether an error of zstd says that the output buffer was too small. The library returns error
+/// codes as negative sizes.
 fn is_too_small(code: usize) -> bool {
     u32::try_from(code.wrapping_neg()) == Ok(ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall as u32)
 }
