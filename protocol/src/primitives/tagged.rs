@@ -1,0 +1,102 @@
+//! The tagged fields at the end of every struct of a flexible version (KIP-482). Those that a
+//! message does not declare are kept as they are and written back, so nothing is lost in passing.
+
+use bytes::Bytes;
+
+use super::reader::widen;
+use super::{DecodeError, EncodeError, Layout, Reader, Sink};
+
+/// A tagged field that this version of the software does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaggedField {
+    /// Its number, unique within the struct.
+    pub tag: u32,
+    /// Its encoded value.
+    pub value: Bytes,
+}
+
+/// The unknown tagged fields of one struct, in ascending order of tag.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaggedFields(Vec<TaggedField>);
+
+impl TaggedFields {
+    /// Whether there are none, as nearly always.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The fields in ascending order of tag.
+    pub fn iter(&self) -> std::slice::Iter<'_, TaggedField> {
+        self.0.iter()
+    }
+
+    /// Keeps `fields`; of those with the same tag, the last.
+    pub fn new(mut fields: Vec<TaggedField>) -> Self {
+        // Stable, and linear when the fields are in order already, as they are meant to be.
+        fields.sort_by_key(|field| field.tag);
+        fields.reverse();
+        fields.dedup_by_key(|field| field.tag);
+        fields.reverse();
+        TaggedFields(fields)
+    }
+
+    /// Reads a struct's tagged fields. `declared` is shown the tag and length of each; it decodes
+    /// the value if the struct declares that tag, or else answers false and reads nothing.
+    pub(crate) fn decode(
+        reader: &mut Reader,
+        mut declared: impl FnMut((u32, usize), &mut Reader) -> Result<bool, DecodeError>,
+    ) -> Result<Self, DecodeError> {
+        let count = widen(reader.unsigned_varint()?);
+        reader.check_count(count, TAGGED_FIELD_LEN_MIN)?;
+        let mut unknown = Vec::new();
+        for done in 0..count {
+            let tag = reader.unsigned_varint()?;
+            let len = widen(reader.unsigned_varint()?);
+            if !declared((tag, len), reader)? {
+                if unknown.capacity() == 0 {
+                    unknown = reader.allocate(count - done)?;
+                }
+                unknown.push(TaggedField { tag, value: reader.slice(len)? });
+            }
+        }
+        Ok(TaggedFields::new(unknown))
+    }
+
+    /// Writes how many tagged fields follow: the `declared_count` that the struct itself has to
+    /// write, then these. Declared tags are below unknown ones, so the order is ascending.
+    pub(crate) fn encode_count<S: Sink>(
+        &self,
+        sink: &mut S,
+        declared_count: u32,
+    ) -> Result<(), EncodeError> {
+        sink.put_unsigned_varint(narrow(self.0.len())?.saturating_add(declared_count));
+        Ok(())
+    }
+
+    /// Writes the fields.
+    pub(crate) fn encode<S: Sink>(&self, sink: &mut S) -> Result<(), EncodeError> {
+        self.0.iter().try_for_each(|field| {
+            sink.put_unsigned_varint(field.tag);
+            put_tagged_field_len(sink, field.value.len())?;
+            sink.put_shared(&field.value);
+            Ok(())
+        })
+    }
+
+    /// Refuses to lose the fields at a version that has no place for them.
+    pub(crate) fn encode_none(&self, layout: Layout) -> Result<(), EncodeError> {
+        if self.is_empty() { Ok(()) } else { Err(EncodeError::NoTaggedFields(layout.version)) }
+    }
+}
+
+/// One byte of tag and one of length.
+const TAGGED_FIELD_LEN_MIN: usize = 2;
+
+pub(crate) fn put_tagged_field_len<S: Sink>(sink: &mut S, len: usize) -> Result<(), EncodeError> {
+    sink.put_unsigned_varint(narrow(len)?);
+    Ok(())
+}
+
+fn narrow(len: usize) -> Result<u32, EncodeError> {
+    u32::try_from(len).map_err(|_| EncodeError::TooLong(len))
+}

@@ -1,0 +1,60 @@
+//! Which APIs this crate speaks and at which versions: what ApiVersions is answered from, and what
+//! tells a header of one form from another.
+
+use std::ops::RangeInclusive;
+
+use crate::message::Message;
+use crate::{ApiKey, for_each_api, messages};
+
+/// An API that we speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedApi {
+    /// The API.
+    pub key: ApiKey,
+    /// The versions that can be read and written.
+    pub versions: RangeInclusive<i16>,
+    /// The first flexible version, if there is one.
+    pub flexible_since: Option<i16>,
+}
+
+macro_rules! served {
+    ($($api:ident: $request:ident, $response:ident;)+) => {
+        /// Every API that we speak, in order of keys.
+        pub const SERVED: &[ServedApi] = &[$(ServedApi {
+            key: ApiKey::$api,
+            versions: <messages::$request as Message>::VERSIONS,
+            flexible_since: <messages::$request as Message>::FLEXIBLE_SINCE,
+        }),+];
+    };
+}
+
+for_each_api!(served);
+
+/// The oldest Produce version that appends. Kafka 4 dropped the message formats of those before.
+const PRODUCE_SERVED_MIN: i16 = 3;
+
+/// The versions of `key` that are carried out.
+pub fn served_versions(key: ApiKey) -> Option<RangeInclusive<i16>> {
+    let versions = advertised_versions(key)?;
+    match key {
+        ApiKey::Produce => Some(PRODUCE_SERVED_MIN..=*versions.end()),
+        _ => Some(versions),
+    }
+}
+
+/// The versions of `key` that can be read and answered, which is what ApiVersions tells clients. For
+/// Produce it begins at 0, as Kafka's does: older librdkafka would otherwise switch features off.
+/// Those below [`served_versions`] are answered with UNSUPPORTED_VERSION.
+pub fn advertised_versions(key: ApiKey) -> Option<RangeInclusive<i16>> {
+    find(key).map(|api| api.versions.clone())
+}
+
+/// Whether a version of `key` is flexible; `None` where we do not speak it.
+pub(crate) fn is_flexible(key: ApiKey, version: i16) -> Option<bool> {
+    let api = find(key).filter(|api| api.versions.contains(&version))?;
+    Some(api.flexible_since.is_some_and(|since| version >= since))
+}
+
+fn find(key: ApiKey) -> Option<&'static ServedApi> {
+    SERVED.binary_search_by_key(&key, |api| api.key).ok().and_then(|at| SERVED.get(at))
+}
