@@ -1,1 +1,5 @@
 //! Placeholder.
+
+pub mod admin;
+pub mod config;
+pub mod topic_config;

@@ -1,0 +1,415 @@
+//! The metrics page: every metric with its name, its help and its sum over all shards.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use thalweg_protocol::{ApiKey, ErrorCode};
+
+use super::Shared;
+use super::histogram::Snapshot;
+use super::process::Process;
+use super::stripe::{CLOSE_REASONS, Count, Level, Stripe};
+use super::topics::TopicTotals;
+
+/// The page, in the OpenMetrics text format.
+pub(super) fn encode(shared: &Shared) -> String {
+    let mut page = Page::default();
+    page.requests(shared);
+    page.traffic(shared);
+    page.connections(shared);
+    page.topics(shared);
+    page.logs(shared);
+    page.limits(shared);
+    page.process(shared);
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(page));
+    let mut text = String::with_capacity(16 << 10);
+    text::encode(&mut text, &registry).expect("writing to a string cannot fail");
+    text
+}
+
+/// Metrics as they were read, before they are written.
+#[derive(Debug, Default)]
+struct Page {
+    metrics: Vec<Metric>,
+}
+
+#[derive(Debug)]
+struct Metric {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    samples: Vec<Sample>,
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+#[derive(Debug)]
+struct Sample {
+    labels: Labels,
+    value: Value,
+}
+
+#[derive(Debug)]
+enum Value {
+    Counter(u64),
+    CounterSeconds(f64),
+    Gauge(i64),
+    GaugeSeconds(f64),
+    Histogram(Box<Snapshot>),
+}
+
+impl Page {
+    fn requests(&mut self, shared: &Shared) {
+        let mut answered = Vec::new();
+        let mut durations = Vec::new();
+        let mut errors = Vec::new();
+        for api in ApiKey::ALL {
+            let key = *api as i16;
+            let labels = || vec![("api", api.name().to_owned())];
+            let mut snapshot = Snapshot::default();
+            let mut by_code = std::collections::BTreeMap::new();
+            for stripe in &shared.stripes {
+                snapshot.add(stripe.answered(key));
+                for (code, count) in stripe.errors(key) {
+                    *by_code.entry(code).or_insert(0) += count;
+                }
+            }
+            // An API that nobody has used is left out: sixty empty histograms would be most of the page.
+            if snapshot.count() > 0 {
+                answered.push(sample(labels(), Value::Counter(snapshot.count())));
+                durations.push(sample(labels(), Value::Histogram(Box::new(snapshot))));
+            }
+            for (code, count) in by_code {
+                let mut labels = labels();
+                labels.push(("error", ErrorCode::from(code).name().to_owned()));
+                errors.push(sample(labels, Value::Counter(count)));
+            }
+        }
+        self.push("thalweg_requests", "Requests answered.", MetricType::Counter, answered);
+        self.push(
+            "thalweg_request_errors",
+            "Error codes in answers, one for each topic, partition or resource that had one.",
+            MetricType::Counter,
+            errors,
+        );
+        self.push(
+            "thalweg_request_duration_seconds",
+            "Time from a request being read to its answer being ready. Fetch includes the time it \
+             waited for records.",
+            MetricType::Histogram,
+            durations,
+        );
+    }
+
+    fn traffic(&mut self, shared: &Shared) {
+        let mut counter = |name, help, count: fn(&Stripe) -> &Count| {
+            self.counter(name, help, sum(shared, count));
+        };
+        counter("thalweg_network_received_bytes", "Bytes received from clients.", |stripe| {
+            &stripe.network_received_bytes
+        });
+        counter("thalweg_network_sent_bytes", "Bytes sent to clients.", |stripe| {
+            &stripe.network_sent_bytes
+        });
+        counter("thalweg_produced_bytes", "Bytes of batches appended for producers.", |stripe| {
+            &stripe.produced_bytes
+        });
+        counter("thalweg_produced_records", "Records appended for producers.", |stripe| {
+            &stripe.produced_records
+        });
+        counter("thalweg_fetched_bytes", "Bytes of batches handed to consumers.", |stripe| {
+            &stripe.fetched_bytes
+        });
+        counter("thalweg_fetched_records", "Records handed to consumers.", |stripe| {
+            &stripe.fetched_records
+        });
+    }
+
+    fn connections(&mut self, shared: &Shared) {
+        let accepted = sum(shared, |stripe| &stripe.connections_accepted);
+        let closed: Vec<u64> = (0..CLOSE_REASONS.len())
+            .map(|reason| {
+                let counts = shared.stripes.iter().filter_map(|s| s.connections_closed.get(reason));
+                counts.map(Count::get).sum()
+            })
+            .collect();
+        let open = accepted.saturating_sub(closed.iter().sum());
+        self.gauge("thalweg_connections", "Connections open now.", open);
+        self.counter("thalweg_connections_accepted", "Connections accepted.", accepted);
+        self.counter(
+            "thalweg_connections_refused",
+            "Connections closed on arrival because limits.connections_max were open.",
+            sum(shared, |stripe| &stripe.connections_refused),
+        );
+        let samples = CLOSE_REASONS.iter().zip(closed).map(|(reason, count)| {
+            sample(vec![("reason", (*reason).to_owned())], Value::Counter(count))
+        });
+        let samples = samples.collect();
+        self.push(
+            "thalweg_connections_closed",
+            "Accepted connections that were closed, by reason.",
+            MetricType::Counter,
+            samples,
+        );
+    }
+
+    fn topics(&mut self, shared: &Shared) {
+        let topics = shared.topics.totals();
+        let mut series = |name, help, kind, value: fn(&TopicTotals) -> Value| {
+            let samples = topics
+                .iter()
+                .map(|(topic, totals)| sample(vec![("topic", topic.clone())], value(totals)));
+            self.push(name, help, kind, samples.collect());
+        };
+        series(
+            "thalweg_topic_produced_bytes",
+            "Bytes of batches appended for producers, by topic.",
+            MetricType::Counter,
+            |totals| Value::Counter(totals.produced_bytes),
+        );
+        series(
+            "thalweg_topic_produced_records",
+            "Records appended for producers, by topic.",
+            MetricType::Counter,
+            |totals| Value::Counter(totals.produced_records),
+        );
+        series(
+            "thalweg_topic_fetched_bytes",
+            "Bytes of batches handed to consumers, by topic.",
+            MetricType::Counter,
+            |totals| Value::Counter(totals.fetched_bytes),
+        );
+        series(
+            "thalweg_topic_fetched_records",
+            "Records handed to consumers, by topic.",
+            MetricType::Counter,
+            |totals| Value::Counter(totals.fetched_records),
+        );
+        series(
+            "thalweg_topic_log_bytes",
+            "Bytes of the logs on this broker, by topic.",
+            MetricType::Gauge,
+            |totals| Value::Gauge(totals.log_bytes),
+        );
+    }
+
+    fn logs(&mut self, shared: &Shared) {
+        let level = |level: fn(&Stripe) -> &Level| -> u64 {
+            let levels = shared.stripes.iter().map(|stripe| level(stripe).get());
+            levels.sum::<i64>().try_into().unwrap_or_default()
+        };
+        self.gauge("thalweg_partitions", "Partition replicas here.", level(|s| &s.partitions));
+        self.gauge(
+            "thalweg_partition_leaders",
+            "Partitions led by this broker.",
+            level(|s| &s.leaders),
+        );
+        self.counter(
+            "thalweg_elections",
+            "Elections begun by partitions here.",
+            sum(shared, |stripe| &stripe.elections),
+        );
+
+        let mut flushes = Snapshot::default();
+        for stripe in &shared.stripes {
+            flushes.add(&stripe.flushes);
+        }
+        self.push(
+            "thalweg_log_flush_duration_seconds",
+            "How long the disk took to make written records durable (fdatasync).",
+            MetricType::Histogram,
+            vec![sample(Labels::new(), Value::Histogram(Box::new(flushes)))],
+        );
+        self.counter(
+            "thalweg_log_writes",
+            "Writes to logs, each of all that had gathered for one log.",
+            sum(shared, |stripe| &stripe.log.windows),
+        );
+        self.counter(
+            "thalweg_log_flushes",
+            "Flushes of log files.",
+            sum(shared, |stripe| &stripe.log.flushes),
+        );
+        let cached = sum(shared, |stripe| &stripe.log.reads_cached);
+        let cold = sum(shared, |stripe| &stripe.log.reads_cold);
+        let from = |from: &str, n| sample(vec![("from", from.to_owned())], Value::Counter(n));
+        self.push(
+            "thalweg_log_reads",
+            "Reads of logs, by where the records came from.",
+            MetricType::Counter,
+            vec![from("cache", cached), from("file", cold)],
+        );
+        self.gauge(
+            "thalweg_logs_waiting_for_space",
+            "Logs that cannot write because the disk is full.",
+            level(|stripe| &stripe.log.waiting_for_space),
+        );
+        self.counter(
+            "thalweg_log_damaged_ranges",
+            "Ranges of logs found damaged, at start or by a read.",
+            sum(shared, |stripe| &stripe.damaged_ranges),
+        );
+        self.counter(
+            "thalweg_recovery_cut_bytes",
+            "Bytes of torn tails cut at start: writes that a crash interrupted.",
+            sum(shared, |stripe| &stripe.recovery_cut_bytes),
+        );
+        self.counter(
+            "thalweg_recovery_ledgers_rebuilt",
+            "Ledgers that had to be rebuilt from their logs at start.",
+            sum(shared, |stripe| &stripe.recovery_ledgers_rebuilt),
+        );
+        self.gauge(
+            "thalweg_tail_cache_bytes",
+            "Memory that holds the newest records for consumers that keep up.",
+            level(|stripe| &stripe.log.tail_cache_bytes),
+        );
+        self.gauge("thalweg_maps", "Segment files mapped into memory.", level(|s| &s.log.maps));
+        self.gauge(
+            "thalweg_ring_in_flight",
+            "Disk operations under way.",
+            level(|stripe| &stripe.log.ring_in_flight),
+        );
+    }
+
+    fn limits(&mut self, shared: &Shared) {
+        let mut gauge = |name, help, level: &Level| {
+            self.gauge(name, help, level.get().try_into().unwrap_or_default());
+        };
+        gauge(
+            "thalweg_request_memory_bytes",
+            "Memory taken by requests being received or handled.",
+            &shared.request_memory_bytes,
+        );
+        gauge(
+            "thalweg_request_memory_limit_bytes",
+            "Memory that requests may take (limits.request_memory_bytes).",
+            &shared.request_memory_limit_bytes,
+        );
+        gauge(
+            "thalweg_disk_free_bytes",
+            "Free space on the data directory's filesystem.",
+            &shared.disk_free_bytes,
+        );
+        gauge(
+            "thalweg_disk_total_bytes",
+            "Size of the data directory's filesystem.",
+            &shared.disk_total_bytes,
+        );
+        gauge(
+            "thalweg_disk_reserve_bytes",
+            "Free space below which writes are refused (limits.disk_reserve_bytes).",
+            &shared.disk_reserve_bytes,
+        );
+        gauge(
+            "thalweg_disk_full",
+            "1 while writes are refused for want of space, otherwise 0.",
+            &shared.disk_full,
+        );
+    }
+
+    fn process(&mut self, shared: &Shared) {
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        self.push(
+            "thalweg_build_info",
+            "Always 1; the label says which version runs.",
+            MetricType::Gauge,
+            vec![sample(version, Value::Gauge(1))],
+        );
+        let process = Process::read();
+        let cpu = process.cpu_seconds.map(Value::CounterSeconds);
+        let level =
+            |number: Option<u64>| number.map(|n| Value::Gauge(n.try_into().unwrap_or(i64::MAX)));
+        for (name, help, kind, value) in [
+            ("process_cpu_seconds", "CPU time taken, user and system.", MetricType::Counter, cpu),
+            (
+                "process_resident_memory_bytes",
+                "Memory resident.",
+                MetricType::Gauge,
+                level(process.resident_bytes),
+            ),
+            ("process_threads", "Threads running.", MetricType::Gauge, level(process.threads)),
+            (
+                "process_open_fds",
+                "File descriptors open.",
+                MetricType::Gauge,
+                level(process.open_fds),
+            ),
+            (
+                "process_max_fds",
+                "File descriptors allowed.",
+                MetricType::Gauge,
+                level(process.max_fds),
+            ),
+            (
+                "process_start_time_seconds",
+                "When the process started, in seconds since 1970.",
+                MetricType::Gauge,
+                Some(Value::GaugeSeconds(shared.started_at)),
+            ),
+        ] {
+            let samples = value.map(|value| sample(Labels::new(), value)).into_iter().collect();
+            self.push(name, help, kind, samples);
+        }
+    }
+
+    fn counter(&mut self, name: &'static str, help: &'static str, value: u64) {
+        let samples = vec![sample(Labels::new(), Value::Counter(value))];
+        self.push(name, help, MetricType::Counter, samples);
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &'static str, value: u64) {
+        let value = Value::Gauge(value.try_into().unwrap_or(i64::MAX));
+        self.push(name, help, MetricType::Gauge, vec![sample(Labels::new(), value)]);
+    }
+
+    fn push(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        kind: MetricType,
+        samples: Vec<Sample>,
+    ) {
+        self.metrics.push(Metric { name, help, kind, samples });
+    }
+}
+
+fn sample(labels: Labels, value: Value) -> Sample {
+    Sample { labels, value }
+}
+
+fn sum(shared: &Shared, count: fn(&Stripe) -> &Count) -> u64 {
+    shared.stripes.iter().map(|stripe| count(stripe).get()).sum()
+}
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for metric in &self.metrics {
+            let mut encoder =
+                encoder.encode_descriptor(metric.name, metric.help, None, metric.kind)?;
+            for sample in &metric.samples {
+                let labels = sample.labels.as_slice();
+                let mut encoder = encoder.encode_family(&labels)?;
+                match &sample.value {
+                    Value::Counter(n) => encoder.encode_counter::<NoLabelSet, _, u64>(n, None)?,
+                    Value::CounterSeconds(n) => {
+                        encoder.encode_counter::<NoLabelSet, _, f64>(n, None)?;
+                    }
+                    Value::Gauge(n) => encoder.encode_gauge(n)?,
+                    Value::GaugeSeconds(n) => encoder.encode_gauge(n)?,
+                    Value::Histogram(snapshot) => encoder.encode_histogram::<NoLabelSet>(
+                        snapshot.sum_seconds(),
+                        snapshot.count(),
+                        &snapshot.buckets(),
+                        None,
+                    )?,
+                }
+            }
+        }
+        Ok(())
+    }
+}

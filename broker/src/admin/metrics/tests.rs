@@ -1,0 +1,1 @@
+//! The page as a scraper sees it.
