@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Disk, DiskFile, DiskStats, OpenMode, StdDisk, sim::SimDisk};
+use super::{Disk, DiskFile, DiskStats, OpenMode, StdDisk, UringDisk, sim::SimDisk};
 
 /// Far beyond what any case takes; a case that waits this long waits for ever.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -38,7 +38,7 @@ macro_rules! every_backend {
     (@one $backend:ident ($($cases:tt)*)) => { conformance!($backend, $($cases)*); };
 }
 
-every_backend!(std_disk, sim_disk; (
+every_backend!(std_disk, uring_disk, sim_disk; (
     names::open_modes_decide_about_missing_and_existing_files,
     names::directories_are_no_files,
     names::create_dir_all_makes_every_parent_and_may_be_repeated,
@@ -84,6 +84,28 @@ fn std_disk<F: Future<Output = ()>>(case: fn(Rc<dyn Disk>, PathBuf) -> F) {
     });
 }
 
+fn uring_disk<F: Future<Output = ()>>(case: fn(Rc<dyn Disk>, PathBuf) -> F) {
+    let dir = tempfile::tempdir().unwrap();
+    on_a_shard(async {
+        // Few entries, so that cases with many operations overflow the ring.
+        if let Some(disk) = uring_or_skip(8) {
+            case(Rc::new(disk), dir.path().to_path_buf()).await;
+        }
+    });
+}
+
+/// A ring, or nothing where a sandbox or kernel has none to give.
+pub(super) fn uring_or_skip(entries: u32) -> Option<UringDisk> {
+    match UringDisk::new(entries, 2, Arc::new(DiskStats::default())) {
+        Ok(disk) => Some(disk),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            eprintln!("skipped: no io_uring here ({error})");
+            None
+        }
+        Err(error) => panic!("io_uring is here and does not work: {error}"),
+    }
+}
+
 fn sim_disk<F: Future<Output = ()>>(case: fn(Rc<dyn Disk>, PathBuf) -> F) {
     for seed in 0..20 {
         on_a_shard(async {
@@ -95,11 +117,11 @@ fn sim_disk<F: Future<Output = ()>>(case: fn(Rc<dyn Disk>, PathBuf) -> F) {
 }
 
 /// Runs a case as a shard would: one thread, its tasks local.
-fn on_a_shard(case: impl Future<Output = ()>) {
+pub(super) fn on_a_shard<T>(case: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let tasks = tokio::task::LocalSet::new();
     let case = async { tokio::time::timeout(DEADLINE, case).await };
-    tasks.block_on(&runtime, case).expect("the case reached its end in time");
+    tasks.block_on(&runtime, case).expect("the case reached its end in time")
 }
 
 async fn create(disk: &Rc<dyn Disk>, path: &Path) -> Rc<dyn DiskFile> {
@@ -107,7 +129,7 @@ async fn create(disk: &Rc<dyn Disk>, path: &Path) -> Rc<dyn DiskFile> {
 }
 
 /// Bytes that differ from place to place, so that a shift or a swap shows.
-fn pattern(salt: u64, len: usize) -> Bytes {
+pub(super) fn pattern(salt: u64, len: usize) -> Bytes {
     let byte = |at: u64| (at.wrapping_add(salt).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
     (0..len as u64).map(byte).collect()
 }

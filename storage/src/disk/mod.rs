@@ -22,9 +22,13 @@ pub mod sim;
 mod stats;
 mod std;
 mod syscall;
+#[cfg(target_os = "linux")]
+mod uring;
 
 pub use self::stats::{DiskStats, SyncObserver};
 pub use self::std::StdDisk;
+#[cfg(target_os = "linux")]
+pub use self::uring::UringDisk;
 
 use ::std::io;
 use ::std::path::Path;
@@ -59,6 +63,7 @@ pub trait Disk {
 }
 
 /// One open file.
+#[expect(clippy::len_without_is_empty, reason = "the length is a question to the disk")]
 pub trait DiskFile {
     /// The file's length in bytes.
     fn len(&self) -> DiskFuture<u64>;

@@ -95,7 +95,7 @@ impl Disk for StdDisk {
 /// An open file whose operations run on the pool.
 pub(super) struct StdFile {
     pool: Rc<Pool>,
-    pub(super) file: Arc<File>,
+    file: Arc<File>,
 }
 
 impl StdFile {
@@ -107,6 +107,22 @@ impl StdFile {
     {
         let file = Arc::clone(&self.file);
         self.pool.run(move || job(&file))
+    }
+
+    /// The open file itself; whoever holds it keeps the descriptor open.
+    pub(super) fn shared(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Maps the first `len` bytes, with what it takes to bring them into memory.
+    pub(super) fn map_pages(&self, len: u64) -> DiskFuture<(Bytes, MappedPages)> {
+        let mapped = self.run(move |file| mmap::map_file(file, len));
+        let (pool, file) = (Rc::clone(&self.pool), self.shared());
+        Box::pin(async move {
+            let bytes = mapped.await?;
+            let base = bytes.as_ptr().addr();
+            Ok((bytes, MappedPages { file: StdFile { pool, file }, base }))
+        })
     }
 
     /// A flush, timed on the thread that waits for the device.
@@ -151,11 +167,9 @@ impl DiskFile for StdFile {
     }
 
     fn map(&self, len: u64) -> DiskFuture<Mapping> {
-        let mapped = self.run(move |file| mmap::map_file(file, len));
-        let (pool, file) = (Rc::clone(&self.pool), Arc::clone(&self.file));
+        let mapped = self.map_pages(len);
         Box::pin(async move {
-            let bytes = mapped.await?;
-            let pages = MappedPages { file: StdFile { pool, file }, base: bytes.as_ptr().addr() };
+            let (bytes, pages) = mapped.await?;
             Ok(Mapping::new(bytes, Rc::new(pages)))
         })
     }
