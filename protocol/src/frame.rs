@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::header::{RequestHeader, ResponseHeader};
 use crate::message::{Message, Request, layout};
-use crate::primitives::{Chunks, EncodeError, KafkaStr, Layout, Measure, Sink, TaggedFields, Wire};
+use crate::primitives::{Chunks, EncodeError, KafkaStr, Layout, Measure, Sink, TaggedFields};
 
 /// An encoded message, ready for a vectored write.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +84,7 @@ fn begin<M: Message>(
     body: &M,
     layout: Layout,
 ) -> Result<Chunks, EncodeError> {
-    Wire::encode(body, &mut measure, layout)?;
+    body.write(&mut measure, layout)?;
     let size = i32::try_from(measure.total()).map_err(|_| EncodeError::TooLong(measure.total()))?;
     let size = size.to_be_bytes();
     measure.put(&size);
@@ -94,6 +94,6 @@ fn begin<M: Message>(
 }
 
 fn finish<M: Message>(mut chunks: Chunks, body: &M, layout: Layout) -> Result<Frame, EncodeError> {
-    Wire::encode(body, &mut chunks, layout)?;
+    body.write(&mut chunks, layout)?;
     Ok(Frame { len: chunks.len(), buffers: chunks.into_buffers() })
 }

@@ -77,7 +77,7 @@ impl RequestHeader {
                 None => unknown,
             });
         };
-        let client_id = Wire::decode(reader, NOT_COMPACT)?;
+        let client_id = Wire::read(reader, NOT_COMPACT)?;
         let unknown_tagged_fields = decode_tagged_fields(reader, flexible)?;
         Ok(RequestHeader { api_key, api_version, correlation_id, client_id, unknown_tagged_fields })
     }
@@ -86,7 +86,7 @@ impl RequestHeader {
         sink.put(&i16::from(self.api_key).to_be_bytes());
         sink.put(&self.api_version.to_be_bytes());
         sink.put(&self.correlation_id.to_be_bytes());
-        self.client_id.encode(sink, NOT_COMPACT)?;
+        self.client_id.write(sink, NOT_COMPACT)?;
         encode_tagged_fields(&self.unknown_tagged_fields, sink, layout)
     }
 }

@@ -20,6 +20,8 @@
 )]
 
 mod api_key;
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;
 pub mod batch;
 pub mod compression;
 mod error_code;

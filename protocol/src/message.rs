@@ -17,13 +17,13 @@ pub trait Message: Wire + Default {
     /// Reads the message at `version`. What the frame holds beyond the message is left unread.
     fn decode(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         let layout = layout::<Self>(version).ok_or(DecodeError::UnsupportedVersion(version))?;
-        <Self as Wire>::decode(reader, layout)
+        <Self as Wire>::read(reader, layout)
     }
 
     /// Writes the message at `version`. After an error, what was written is of no use.
     fn encode(&self, chunks: &mut Chunks, version: i16) -> Result<(), EncodeError> {
         let layout = layout::<Self>(version).ok_or(EncodeError::UnsupportedVersion(version))?;
-        <Self as Wire>::encode(self, chunks, layout)
+        self.write(chunks, layout)
     }
 
     /// The exact number of bytes that `encode` writes.
@@ -36,7 +36,7 @@ pub trait Message: Wire + Default {
     /// Adds what `encode` writes to `measure`.
     fn measure(&self, measure: &mut Measure, version: i16) -> Result<(), EncodeError> {
         let layout = layout::<Self>(version).ok_or(EncodeError::UnsupportedVersion(version))?;
-        <Self as Wire>::encode(self, measure, layout)
+        self.write(measure, layout)
     }
 }
 

@@ -1,5 +1,5 @@
 //! The `message!` macro: a message is a table of its fields in the order of the wire, each with the
-//! versions it exists in. From the table come the struct and the one `decode` and one `encode` that
+//! versions it exists in. From the table come the struct and the one `read` and one `write` that
 //! serve all versions. The columns are those of Kafka's own message definitions (KIP-482):
 //!
 //! ```text
@@ -70,7 +70,7 @@ impl Column {
     }
 
     fn decode_value<T: Wire>(&self, reader: &mut Reader, layout: Layout) -> Result<T, DecodeError> {
-        let value = T::decode(reader, layout)?;
+        let value = T::read(reader, layout)?;
         if value.is_null() && !self.nullable {
             return Err(DecodeError::UnexpectedNull);
         }
@@ -96,7 +96,7 @@ impl Column {
         if field.is_null() && !self.nullable {
             return Err(EncodeError::Null { field: self.name, version });
         }
-        if self.tag.is_none() { field.encode(sink, layout) } else { Ok(()) }
+        if self.tag.is_none() { field.write(sink, layout) } else { Ok(()) }
     }
 
     /// The tag to write the field under, unless the field is untagged or has its default.
@@ -106,6 +106,25 @@ impl Column {
         default: impl FnOnce() -> T,
     ) -> Option<u32> {
         self.tag.filter(|_| self.exists && *field != default())
+    }
+
+    /// Makes up a value that the version can express.
+    #[cfg(feature = "arbitrary")]
+    pub(crate) fn arbitrary<T: Wire + crate::arbitrary::Arbitrary>(
+        &self,
+        source: &mut crate::arbitrary::Source,
+        default: impl FnOnce() -> T,
+        layout: Layout,
+    ) -> T {
+        if !self.exists || source.leaves_default() {
+            return default();
+        }
+        loop {
+            let value = T::arbitrary(source, layout);
+            if self.nullable || !value.is_null() {
+                return value;
+            }
+        }
     }
 }
 
@@ -117,10 +136,10 @@ pub(crate) fn encode_tagged<T: Wire, S: Sink>(
     layout: Layout,
 ) -> Result<(), EncodeError> {
     let mut measure = Measure::default();
-    field.encode(&mut measure, layout)?;
+    field.write(&mut measure, layout)?;
     sink.put_unsigned_varint(tag);
     put_tagged_field_len(sink, measure.total())?;
-    field.encode(sink, layout)
+    field.write(sink, layout)
 }
 
 /// Declares a message and the structs inside it. See the module for the columns.
@@ -187,7 +206,7 @@ macro_rules! structs {
                     ).len_min::<$ty>(layout))*
             }
 
-            fn decode(
+            fn read(
                 reader: &mut $crate::primitives::Reader,
                 layout: $crate::primitives::Layout,
             ) -> Result<Self, $crate::primitives::DecodeError> {
@@ -208,7 +227,7 @@ macro_rules! structs {
                 Ok(value)
             }
 
-            fn encode<S: $crate::primitives::Sink>(
+            fn write<S: $crate::primitives::Sink>(
                 &self,
                 sink: &mut S,
                 layout: $crate::primitives::Layout,
@@ -232,6 +251,22 @@ macro_rules! structs {
                 self.unknown_tagged_fields.encode(sink)
             }
         }
+
+        #[cfg(feature = "arbitrary")]
+        impl $crate::arbitrary::Arbitrary for $Name {
+            fn arbitrary(
+                source: &mut $crate::arbitrary::Source,
+                layout: $crate::primitives::Layout,
+            ) -> Self {
+                $Name {
+                    $($field: $crate::table::column!(
+                        $Name.$field at layout, $versions
+                        $(, nullable $nullable)? $(, tag $tag)? $(, absent $absent)?
+                    ).arbitrary(source, || $crate::table::default!($($default)?), layout),)*
+                    unknown_tagged_fields: $crate::arbitrary::Arbitrary::arbitrary(source, layout),
+                }
+            }
+        }
     )*};
 }
 
@@ -243,26 +278,26 @@ macro_rules! nullable {
                 size_of::<i8>()
             }
 
-            fn decode(
+            fn read(
                 reader: &mut $crate::primitives::Reader,
                 layout: $crate::primitives::Layout,
             ) -> Result<Self, $crate::primitives::DecodeError> {
-                let marker = <i8 as $crate::primitives::Wire>::decode(reader, layout)?;
+                let marker = <i8 as $crate::primitives::Wire>::read(reader, layout)?;
                 if marker < 0 {
                     return Ok(None);
                 }
-                <$Name as $crate::primitives::Wire>::decode(reader, layout).map(Some)
+                <$Name as $crate::primitives::Wire>::read(reader, layout).map(Some)
             }
 
-            fn encode<S: $crate::primitives::Sink>(
+            fn write<S: $crate::primitives::Sink>(
                 &self,
                 sink: &mut S,
                 layout: $crate::primitives::Layout,
             ) -> Result<(), $crate::primitives::EncodeError> {
                 let marker: i8 = if self.is_some() { 1 } else { -1 };
-                $crate::primitives::Wire::encode(&marker, sink, layout)?;
+                $crate::primitives::Wire::write(&marker, sink, layout)?;
                 self.iter()
-                    .try_for_each(|value| $crate::primitives::Wire::encode(value, sink, layout))
+                    .try_for_each(|value| $crate::primitives::Wire::write(value, sink, layout))
             }
 
             fn is_null(&self) -> bool {

@@ -1,6 +1,8 @@
 //! The tagged fields at the end of every struct of a flexible version (KIP-482). Those that a
 //! message does not declare are kept as they are and written back, so nothing is lost in passing.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::reader::widen;
@@ -16,7 +18,7 @@ pub struct TaggedField {
 }
 
 /// The unknown tagged fields of one struct, in ascending order of tag.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct TaggedFields(Vec<TaggedField>);
 
 impl TaggedFields {
@@ -30,13 +32,11 @@ impl TaggedFields {
         self.0.iter()
     }
 
-    /// Keeps `fields`; of those with the same tag, the last.
+    /// Keeps `fields`, and one of those that have the same tag.
     pub fn new(mut fields: Vec<TaggedField>) -> Self {
-        // Stable, and linear when the fields are in order already, as they are meant to be.
-        fields.sort_by_key(|field| field.tag);
-        fields.reverse();
+        // Sorts in place, and in linear time when they are in order, as they are meant to be.
+        fields.sort_unstable_by_key(|field| field.tag);
         fields.dedup_by_key(|field| field.tag);
-        fields.reverse();
         TaggedFields(fields)
     }
 
@@ -86,6 +86,12 @@ impl TaggedFields {
     /// Refuses to lose the fields at a version that has no place for them.
     pub(crate) fn encode_none(&self, layout: Layout) -> Result<(), EncodeError> {
         if self.is_empty() { Ok(()) } else { Err(EncodeError::NoTaggedFields(layout.version)) }
+    }
+}
+
+impl fmt::Debug for TaggedFields {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_map().entries(self.0.iter().map(|field| (field.tag, &field.value))).finish()
     }
 }
 

@@ -21,10 +21,10 @@ pub trait Wire: Sized {
     fn len_min(layout: Layout) -> usize;
 
     /// Reads a value.
-    fn decode(reader: &mut Reader, layout: Layout) -> Result<Self, DecodeError>;
+    fn read(reader: &mut Reader, layout: Layout) -> Result<Self, DecodeError>;
 
     /// Writes the value.
-    fn encode<S: Sink>(&self, sink: &mut S, layout: Layout) -> Result<(), EncodeError>;
+    fn write<S: Sink>(&self, sink: &mut S, layout: Layout) -> Result<(), EncodeError>;
 
     /// Whether this is the null of a nullable type. Which versions allow it is up to the field.
     fn is_null(&self) -> bool {
@@ -39,11 +39,11 @@ macro_rules! big_endian {
                 size_of::<$number>()
             }
 
-            fn decode(reader: &mut Reader, _: Layout) -> Result<Self, DecodeError> {
+            fn read(reader: &mut Reader, _: Layout) -> Result<Self, DecodeError> {
                 reader.array().map(<$number>::from_be_bytes)
             }
 
-            fn encode<S: Sink>(&self, sink: &mut S, _: Layout) -> Result<(), EncodeError> {
+            fn write<S: Sink>(&self, sink: &mut S, _: Layout) -> Result<(), EncodeError> {
                 sink.put(&self.to_be_bytes());
                 Ok(())
             }
@@ -58,12 +58,12 @@ impl Wire for bool {
         1
     }
 
-    fn decode(reader: &mut Reader, _: Layout) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader, _: Layout) -> Result<Self, DecodeError> {
         let [byte] = reader.array()?;
         Ok(byte != 0)
     }
 
-    fn encode<S: Sink>(&self, sink: &mut S, _: Layout) -> Result<(), EncodeError> {
+    fn write<S: Sink>(&self, sink: &mut S, _: Layout) -> Result<(), EncodeError> {
         sink.put(&[u8::from(*self)]);
         Ok(())
     }
@@ -74,11 +74,11 @@ impl Wire for Uuid {
         size_of::<Uuid>()
     }
 
-    fn decode(reader: &mut Reader, _: Layout) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader, _: Layout) -> Result<Self, DecodeError> {
         reader.array().map(Uuid::from_bytes)
     }
 
-    fn encode<S: Sink>(&self, sink: &mut S, _: Layout) -> Result<(), EncodeError> {
+    fn write<S: Sink>(&self, sink: &mut S, _: Layout) -> Result<(), EncodeError> {
         sink.put(self.as_bytes());
         Ok(())
     }
@@ -87,8 +87,8 @@ impl Wire for Uuid {
 /// The bytes of a nullable type. The plain type is the same without the null.
 trait Nullable: Sized {
     fn len_min(layout: Layout) -> usize;
-    fn decode(reader: &mut Reader, layout: Layout) -> Result<Option<Self>, DecodeError>;
-    fn encode<S: Sink>(
+    fn read(reader: &mut Reader, layout: Layout) -> Result<Option<Self>, DecodeError>;
+    fn write<S: Sink>(
         value: Option<&Self>,
         sink: &mut S,
         layout: Layout,
@@ -102,12 +102,12 @@ macro_rules! with_and_without_null {
                 <$ty as Nullable>::len_min(layout)
             }
 
-            fn decode(reader: &mut Reader, layout: Layout) -> Result<Self, DecodeError> {
-                <$ty as Nullable>::decode(reader, layout)?.ok_or(DecodeError::UnexpectedNull)
+            fn read(reader: &mut Reader, layout: Layout) -> Result<Self, DecodeError> {
+                <$ty as Nullable>::read(reader, layout)?.ok_or(DecodeError::UnexpectedNull)
             }
 
-            fn encode<S: Sink>(&self, sink: &mut S, layout: Layout) -> Result<(), EncodeError> {
-                <$ty as Nullable>::encode(Some(self), sink, layout)
+            fn write<S: Sink>(&self, sink: &mut S, layout: Layout) -> Result<(), EncodeError> {
+                <$ty as Nullable>::write(Some(self), sink, layout)
             }
         }
 
@@ -116,12 +116,12 @@ macro_rules! with_and_without_null {
                 <$ty as Nullable>::len_min(layout)
             }
 
-            fn decode(reader: &mut Reader, layout: Layout) -> Result<Self, DecodeError> {
-                <$ty as Nullable>::decode(reader, layout)
+            fn read(reader: &mut Reader, layout: Layout) -> Result<Self, DecodeError> {
+                <$ty as Nullable>::read(reader, layout)
             }
 
-            fn encode<S: Sink>(&self, sink: &mut S, layout: Layout) -> Result<(), EncodeError> {
-                <$ty as Nullable>::encode(self.as_ref(), sink, layout)
+            fn write<S: Sink>(&self, sink: &mut S, layout: Layout) -> Result<(), EncodeError> {
+                <$ty as Nullable>::write(self.as_ref(), sink, layout)
             }
 
             fn is_null(&self) -> bool {
@@ -138,12 +138,12 @@ impl Nullable for KafkaStr {
         if layout.flexible { 1 } else { size_of::<i16>() }
     }
 
-    fn decode(reader: &mut Reader, layout: Layout) -> Result<Option<Self>, DecodeError> {
+    fn read(reader: &mut Reader, layout: Layout) -> Result<Option<Self>, DecodeError> {
         let Some(len) = reader.string_len(layout.flexible)? else { return Ok(None) };
         reader.slice(len).and_then(KafkaStr::from_utf8).map(Some)
     }
 
-    fn encode<S: Sink>(
+    fn write<S: Sink>(
         value: Option<&Self>,
         sink: &mut S,
         layout: Layout,
@@ -164,12 +164,12 @@ impl Nullable for Bytes {
         long_len_min(layout)
     }
 
-    fn decode(reader: &mut Reader, layout: Layout) -> Result<Option<Self>, DecodeError> {
+    fn read(reader: &mut Reader, layout: Layout) -> Result<Option<Self>, DecodeError> {
         let Some(len) = reader.long_len(layout.flexible)? else { return Ok(None) };
         reader.slice(len).map(Some)
     }
 
-    fn encode<S: Sink>(
+    fn write<S: Sink>(
         value: Option<&Self>,
         sink: &mut S,
         layout: Layout,
@@ -185,8 +185,8 @@ impl Nullable for Records {
         long_len_min(layout)
     }
 
-    fn decode(reader: &mut Reader, layout: Layout) -> Result<Option<Self>, DecodeError> {
-        let Some(slice) = <Bytes as Nullable>::decode(reader, layout)? else { return Ok(None) };
+    fn read(reader: &mut Reader, layout: Layout) -> Result<Option<Self>, DecodeError> {
+        let Some(slice) = <Bytes as Nullable>::read(reader, layout)? else { return Ok(None) };
         if slice.is_empty() {
             return Ok(Some(Records::empty()));
         }
@@ -195,7 +195,7 @@ impl Nullable for Records {
         Ok(Some(Records::from(slices)))
     }
 
-    fn encode<S: Sink>(
+    fn write<S: Sink>(
         value: Option<&Self>,
         sink: &mut S,
         layout: Layout,
@@ -211,22 +211,22 @@ impl<T: Wire> Nullable for Vec<T> {
         long_len_min(layout)
     }
 
-    fn decode(reader: &mut Reader, layout: Layout) -> Result<Option<Self>, DecodeError> {
+    fn read(reader: &mut Reader, layout: Layout) -> Result<Option<Self>, DecodeError> {
         let Some(count) = reader.long_len(layout.flexible)? else { return Ok(None) };
         reader.check_count(count, T::len_min(layout))?;
         let mut elements = reader.allocate(count)?;
         for _ in 0..count {
-            elements.push(T::decode(reader, layout)?);
+            elements.push(T::read(reader, layout)?);
         }
         Ok(Some(elements))
     }
 
-    fn encode<S: Sink>(
+    fn write<S: Sink>(
         value: Option<&Self>,
         sink: &mut S,
         layout: Layout,
     ) -> Result<(), EncodeError> {
         sink.put_long_len(value.map(Vec::len), layout.flexible)?;
-        value.into_iter().flatten().try_for_each(|element| element.encode(sink, layout))
+        value.into_iter().flatten().try_for_each(|element| element.write(sink, layout))
     }
 }
