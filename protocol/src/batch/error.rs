@@ -46,6 +46,12 @@ pub enum BatchError {
         /// The first offset of the batch.
         base_offset: i64,
     },
+    /// A client sent a batch that only brokers write: a control batch or an internal entry.
+    #[error("control and internal batches are written by brokers only")]
+    ReservedForBrokers,
+    /// A batch with a producer id but without sequence numbers.
+    #[error("base sequence {0} is impossible for a batch with a producer id")]
+    BadSequence(i32),
 }
 
 /// Why the records of a batch cannot be read.

@@ -156,6 +156,22 @@ impl BatchHeader {
         self.producer_id >= 0
     }
 
+    /// Checks what must hold, beyond consistency, of a batch that a producer sends: it has at least
+    /// one record, offsets without holes, sequence numbers if it has a producer id, and is data.
+    pub fn check_produced(&self) -> Result<(), BatchError> {
+        let Self { record_count, last_offset_delta, .. } = *self;
+        if record_count == 0 || i64::from(record_count) - 1 != i64::from(last_offset_delta) {
+            return Err(BatchError::InconsistentCounts { record_count, last_offset_delta });
+        }
+        if self.attributes.is_control() || self.attributes.is_internal() {
+            return Err(BatchError::ReservedForBrokers);
+        }
+        if self.has_producer_id() && self.base_sequence < 0 {
+            return Err(BatchError::BadSequence(self.base_sequence));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), BatchError> {
         if self.size() < HEADER_LEN {
             return Err(BatchError::LengthOutOfRange(self.batch_length));

@@ -20,6 +20,8 @@ impl BatchView {
     /// without a gap. Allocates nothing but the decompressed body, which is refused beyond
     /// `body_bytes_max`.
     ///
+    /// The header is checked apart from this, by [`super::BatchHeader::check_produced`].
+    ///
     /// `observe` sees the index and the fields of each record; the index is what a produce response
     /// names in its record errors.
     pub fn scan(

@@ -253,6 +253,25 @@ fn contradictory_headers_are_refused() {
 }
 
 #[test]
+fn producers_may_not_send_all_that_a_log_may_hold() {
+    let good = BatchHeader::parse(&build(&three_records(), &BatchOptions::default())).unwrap();
+    assert_eq!(good.check_produced(), Ok(()));
+    for (record_count, last_offset_delta) in [(0, 0), (2, 2), (3, 3)] {
+        let header = BatchHeader { record_count, last_offset_delta, ..good };
+        let error = BatchError::InconsistentCounts { record_count, last_offset_delta };
+        assert_eq!(header.check_produced(), Err(error));
+    }
+    for attributes in [good.attributes.with_control(true), good.attributes.with_internal(true)] {
+        let header = BatchHeader { attributes, ..good };
+        assert_eq!(header.check_produced(), Err(BatchError::ReservedForBrokers));
+    }
+    let header = BatchHeader { producer_id: 5, ..good };
+    assert_eq!(header.check_produced(), Err(BatchError::BadSequence(-1)));
+    let header = BatchHeader { base_sequence: 0, ..header };
+    assert_eq!(header.check_produced(), Ok(()));
+}
+
+#[test]
 fn internal_entries_own_no_offset() {
     let mut header =
         BatchHeader::parse(&build(&three_records(), &BatchOptions::default())).unwrap();

@@ -11,8 +11,21 @@ pub(super) const fn varint_len(value: i64) -> usize {
 }
 
 /// Appends `value` as a varint or varlong: they differ only in the range of their values.
+#[inline(always)]
 pub(super) fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = zigzag(value);
+    let zigzag = zigzag(value);
+    let [low, next, ..] = (zigzag & 0x7f | (zigzag & 0x3f80) << 1).to_le_bytes();
+    // Deltas and lengths within a batch rarely take more than two bytes.
+    match zigzag {
+        0..0x80 => out.push(low),
+        0x80..0x4000 => out.extend_from_slice(&[low | 0x80, next]),
+        _ => put_long_varint(out, zigzag),
+    }
+}
+
+#[cold]
+fn put_long_varint(out: &mut Vec<u8>, zigzag: u64) {
+    let mut rest = zigzag;
     while rest >= 0x80 {
         let [low, ..] = rest.to_le_bytes();
         out.push(low | 0x80);
@@ -23,12 +36,24 @@ pub(super) fn put_varint(out: &mut Vec<u8>, value: i64) {
 }
 
 /// Takes a varlong off the front of `bytes`.
+#[inline(always)]
 pub(super) fn take_varlong(bytes: &mut &[u8]) -> Result<i64, RecordFault> {
-    // Nearly all values of a record fit one byte.
-    if let [first @ 0..0x80, rest @ ..] = *bytes {
-        *bytes = rest;
-        return Ok(unzigzag(u64::from(*first)));
+    match *bytes {
+        [first @ 0..0x80, rest @ ..] => {
+            *bytes = rest;
+            Ok(unzigzag(u64::from(*first)))
+        }
+        [first, second @ 0..0x80, rest @ ..] => {
+            *bytes = rest;
+            Ok(unzigzag(u64::from(first & 0x7f) | u64::from(*second) << 7))
+        }
+        _ => take_long_varlong(bytes),
     }
+}
+
+/// As [`take_varlong`], for those of any number of bytes.
+#[cold]
+fn take_long_varlong(bytes: &mut &[u8]) -> Result<i64, RecordFault> {
     let mut value = 0_u64;
     let mut shift = 0_u32;
     loop {
@@ -48,6 +73,7 @@ pub(super) fn take_varlong(bytes: &mut &[u8]) -> Result<i64, RecordFault> {
 }
 
 /// Takes a varint off the front of `bytes`: a varlong whose value must fit 32 bits.
+#[inline(always)]
 pub(super) fn take_varint(bytes: &mut &[u8]) -> Result<i32, RecordFault> {
     i32::try_from(take_varlong(bytes)?).map_err(|_| RecordFault::BadVarint)
 }
