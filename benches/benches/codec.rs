@@ -1,7 +1,7 @@
 //! What record batches cost: building and reading records, checksums, stamping a header, compression.
 //!
-//! `cargo bench --bench codec`. Each line is the median of several rounds on one core, everything in
-//! cache or nearly so: a floor, not a forecast.
+//! `cargo bench --bench codec`. Each line is the best of several rounds on one core, everything in
+//! cache or nearly so: a floor, not a forecast, and the figure that other load disturbs least.
 
 use std::{
     hint::black_box,
@@ -113,20 +113,17 @@ fn text(len: usize) -> Vec<u8> {
 
 /// Prints the time of `work` divided by the `count` things of `bytes` bytes each that it does.
 fn report<T>(name: &str, count: usize, bytes: usize, mut work: impl FnMut() -> T) {
-    let mut rounds: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let start = Instant::now();
-            let mut times = 0_u32;
-            while start.elapsed() < ROUND {
-                for _ in 0..16 {
-                    black_box(work());
-                }
-                times += 16;
+    let round = |_| {
+        let start = Instant::now();
+        let mut times = 0_u32;
+        while start.elapsed() < ROUND {
+            for _ in 0..16 {
+                black_box(work());
             }
-            start.elapsed().as_nanos() as f64 / f64::from(times) / count as f64
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    let ns = rounds[ROUNDS / 2];
+            times += 16;
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(times) / count as f64
+    };
+    let ns = (0..ROUNDS).map(round).fold(f64::INFINITY, f64::min);
     println!("{name:<44}{ns:>12.1}{:>12.2}", bytes as f64 / ns);
 }
