@@ -21,6 +21,8 @@ mod load;
 pub mod mirrors;
 mod nearest;
 mod reload;
+#[cfg(test)]
+mod tests;
 pub mod units;
 pub mod value;
 

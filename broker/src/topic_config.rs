@@ -9,6 +9,8 @@ mod alter;
 mod describe;
 mod settings;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use alter::{
     AlterError, Change, Operation, alter_broker, alter_topic, replace_broker, replace_topic,
@@ -17,7 +19,7 @@ pub use describe::{
     DescribedConfig, DescribedSynonym, describe_broker, describe_cluster_default, describe_topic,
 };
 pub use settings::{TopicCompression, TopicSettings};
-pub use table::{Effect, TOPIC_CONFIGS, TopicConfig};
+pub use table::{Effect, TOPIC_CONFIGS, TopicConfig, broker_documentation};
 
 use crate::config::value::BadValue;
 use thiserror::Error;

@@ -182,3 +182,6 @@ fn report(status: StatusCode, health: &Health) -> Response {
     body.push('\n');
     (status, [(CONTENT_TYPE, JSON)], body).into_response()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use super::BrokerConfig;
 use super::kafka_names::{BROKER_SETTINGS, BrokerSetting};
 use super::keys::KEYS;
 use super::units::Unit;
+use crate::topic_config::broker_documentation;
 
 const WIDTH: usize = 96;
 
@@ -45,7 +46,7 @@ pub fn example() -> String {
     text.push_str(KAFKA_HEADER);
     for setting in BROKER_SETTINGS {
         let note = if setting.dynamic { " (dynamic)" } else { "" };
-        push_prose(&mut text, &format!("{}{note}", setting.documentation));
+        push_prose(&mut text, &format!("{}{note}", broker_documentation(setting)));
         match setting.default {
             Some(default) => {
                 let value = toml_value(&readable(setting, default));

@@ -27,6 +27,13 @@ pub enum ConfigSource {
     Default = 5,
 }
 
+impl ConfigSource {
+    /// The source's number in DescribeConfigs.
+    pub fn code(self) -> i8 {
+        self as i8
+    }
+}
+
 /// One layer's values by Kafka's names.
 pub type Layer = BTreeMap<&'static str, String>;
 

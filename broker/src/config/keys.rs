@@ -241,7 +241,7 @@ pub static KEYS: &[Key] = &[
         "limits.tail_cache_bytes",
         Bytes,
         0,
-        true,
+        false,
         limits.tail_cache_bytes,
         "Memory for the newest records of all partitions. Consumers that keep up are served from \
          it and never touch the disk."

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::settings::inherited;
-use super::table::{Effect, TOPIC_CONFIGS, TopicConfig};
+use super::table::{Effect, TOPIC_CONFIGS, TopicConfig, broker_documentation};
 use crate::config::kafka_names::{BROKER_SETTINGS, BrokerSetting};
 use crate::config::mirrors::{MIRRORS, Mirror};
 use crate::config::{BrokerConfig, ConfigSource, keys};
@@ -120,7 +120,7 @@ fn broker_entry(setting: &BrokerSetting, synonyms: Vec<DescribedSynonym>) -> Des
         read_only: !setting.dynamic,
         config_type: setting.kind.config_type(),
         synonyms,
-        documentation: setting.documentation.to_owned(),
+        documentation: broker_documentation(setting),
     }
 }
 

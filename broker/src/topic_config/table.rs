@@ -8,8 +8,8 @@
 
 use crate::config::kafka::Synonym;
 use crate::config::kafka_names::{
-    CLEANUP_POLICIES, COMPRESSION_TYPES, LONG_OR_INHERITED, LONG_OR_UNLIMITED, LZ4_LEVEL, NEVER,
-    SEGMENT_BYTES, TIMESTAMP_TYPES, ZSTD_LEVEL,
+    BrokerSetting, CLEANUP_POLICIES, COMPRESSION_TYPES, LONG_OR_INHERITED, LONG_OR_UNLIMITED,
+    LZ4_LEVEL, NEVER, SEGMENT_BYTES, TIMESTAMP_TYPES, ZSTD_LEVEL,
 };
 use crate::config::value::Kind;
 
@@ -50,6 +50,20 @@ impl TopicConfig {
                 format!("{} Stored, but without effect in Thalweg: {why}", self.meaning)
             }
         }
+    }
+}
+
+/// What DescribeConfigs and the example file say of a broker setting: what it does, unless all
+/// that inherits it is without effect here.
+pub fn broker_documentation(setting: &BrokerSetting) -> String {
+    let heir = TOPIC_CONFIGS
+        .iter()
+        .find(|config| config.synonyms.iter().any(|synonym| synonym.name == setting.name));
+    match heir.map(|config| config.effect) {
+        Some(Effect::Stored(why)) => {
+            format!("{} Without effect in Thalweg: {why}", setting.documentation)
+        }
+        _ => setting.documentation.to_owned(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use thalweg_protocol::{ApiKey, ErrorCode};
@@ -393,23 +393,31 @@ impl Collector for Page {
                 encoder.encode_descriptor(metric.name, metric.help, None, metric.kind)?;
             for sample in &metric.samples {
                 let labels = sample.labels.as_slice();
-                let mut encoder = encoder.encode_family(&labels)?;
-                match &sample.value {
-                    Value::Counter(n) => encoder.encode_counter::<NoLabelSet, _, u64>(n, None)?,
-                    Value::CounterSeconds(n) => {
-                        encoder.encode_counter::<NoLabelSet, _, f64>(n, None)?;
-                    }
-                    Value::Gauge(n) => encoder.encode_gauge(n)?,
-                    Value::GaugeSeconds(n) => encoder.encode_gauge(n)?,
-                    Value::Histogram(snapshot) => encoder.encode_histogram::<NoLabelSet>(
-                        snapshot.sum_seconds(),
-                        snapshot.count(),
-                        &snapshot.buckets(),
-                        None,
-                    )?,
+                // An empty set of labels would be written as `{}`.
+                if labels.is_empty() {
+                    sample.value.encode(&mut encoder)?;
+                } else {
+                    sample.value.encode(&mut encoder.encode_family(&labels)?)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Value {
+    fn encode(&self, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Counter(n) => encoder.encode_counter::<NoLabelSet, _, u64>(n, None),
+            Self::CounterSeconds(n) => encoder.encode_counter::<NoLabelSet, _, f64>(n, None),
+            Self::Gauge(n) => encoder.encode_gauge(n),
+            Self::GaugeSeconds(n) => encoder.encode_gauge(n),
+            Self::Histogram(snapshot) => encoder.encode_histogram::<NoLabelSet>(
+                snapshot.sum_seconds(),
+                snapshot.count(),
+                &snapshot.buckets(),
+                None,
+            ),
+        }
     }
 }
