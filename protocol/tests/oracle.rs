@@ -16,7 +16,7 @@ const SEEDS: u64 = 40;
 
 macro_rules! tests {
     ($($api:ident: $request:ident, $response:ident;)+) => {$(
-        mod $request {
+        mod $api {
             use super::*;
 
             #[test]
