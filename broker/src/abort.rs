@@ -1,0 +1,29 @@
+//! Where the process must not go on.
+//!
+//! A panic in a connection's own code closes that connection. Inside a partition, its log or its
+//! Raft group it may have left half a change behind, and the log's invariants are worth more than
+//! one node's uptime: the process ends, and the next start recovers from disk. So does a failed
+//! write or flush, after which the kernel may have forgotten what it was given.
+
+use tracing::error;
+
+/// Exit status after a failed write or flush (`EX_IOERR` of sysexits.h).
+const EXIT_IO_ERROR: i32 = 74;
+
+/// Aborts the process if the scope it lives in unwinds.
+pub(crate) struct AbortOnPanic(pub(crate) &'static str);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(scope = self.0, "panic inside a partition: the process stops");
+            std::process::abort();
+        }
+    }
+}
+
+/// Ends the process at once because the disk failed it.
+pub(crate) fn stop_process(why: &str) -> ! {
+    error!(why, "the disk failed: the process stops");
+    std::process::exit(EXIT_IO_ERROR)
+}

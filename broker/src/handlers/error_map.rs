@@ -1,0 +1,83 @@
+//! The one place where an internal error becomes a Kafka code.
+
+use thalweg_protocol::ErrorCode;
+use thalweg_storage::error::ReadError;
+
+use crate::controller::ProposeError;
+use crate::controller::command::CommandError;
+use crate::controller::placement::PlacementError;
+use crate::partition::error::PartitionError;
+use crate::partition::producers::SequenceError;
+use crate::topic_config::AlterError;
+
+/// The code a client gets for a refusal of a partition.
+pub(crate) fn of_partition(error: &PartitionError) -> ErrorCode {
+    match error {
+        PartitionError::NotLeader | PartitionError::OutcomeUnknown => {
+            ErrorCode::NotLeaderOrFollower
+        }
+        PartitionError::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
+        PartitionError::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
+        PartitionError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        PartitionError::Corrupt(_) => ErrorCode::CorruptMessage,
+        PartitionError::InvalidRecord { .. } => ErrorCode::InvalidRecord,
+        PartitionError::InvalidTimestamp(_) => ErrorCode::InvalidTimestamp,
+        PartitionError::Transactional => ErrorCode::InvalidTxnState,
+        PartitionError::Sequence(error) => of_sequence(*error),
+        PartitionError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
+        PartitionError::TimedOut => ErrorCode::RequestTimedOut,
+        PartitionError::DiskFull | PartitionError::Write(_) => ErrorCode::KafkaStorageError,
+        PartitionError::Read(error) => of_read(error),
+    }
+}
+
+fn of_sequence(error: SequenceError) -> ErrorCode {
+    match error {
+        SequenceError::OldEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        SequenceError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        SequenceError::Duplicate { .. } => ErrorCode::DuplicateSequenceNumber,
+    }
+}
+
+fn of_read(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Damaged(_) | ReadError::Io(_) | ReadError::IndexOutOfRange { .. } => {
+            ErrorCode::KafkaStorageError
+        }
+        ReadError::Unreadable { .. } => ErrorCode::CorruptMessage,
+    }
+}
+
+/// The code for a command the controller did not carry out.
+pub(crate) fn of_propose(error: &ProposeError) -> ErrorCode {
+    match error {
+        ProposeError::NotController => ErrorCode::NotController,
+        ProposeError::OutcomeUnknown => ErrorCode::RequestTimedOut,
+        ProposeError::Refused(CommandError::TopicExists(_)) => ErrorCode::TopicAlreadyExists,
+        ProposeError::Refused(CommandError::UnknownTopic(_)) => {
+            ErrorCode::UnknownTopicOrPartition
+        }
+        // Retried by the handler, never seen by a client.
+        ProposeError::Refused(CommandError::ConfigsChanged) => ErrorCode::ConcurrentTransactions,
+        ProposeError::Refused(CommandError::TopicCollides(..)) => {
+            ErrorCode::InvalidTopicException
+        }
+    }
+}
+
+/// The code for replicas that cannot be placed.
+pub(crate) fn of_placement(error: &PlacementError) -> ErrorCode {
+    match error {
+        PlacementError::ReplicationFactor { .. } => ErrorCode::InvalidReplicationFactor,
+        PlacementError::Assignment(_) => ErrorCode::InvalidReplicaAssignment,
+    }
+}
+
+/// The code for a configuration that is refused.
+pub(crate) fn of_alteration(error: &AlterError) -> ErrorCode {
+    match error {
+        AlterError::Invalid(_) => ErrorCode::InvalidConfig,
+        _ => ErrorCode::InvalidRequest,
+    }
+}

@@ -1,0 +1,134 @@
+//! One file per API key: decode, decide, answer. What an API does to a partition or to the
+//! controller is theirs; a handler translates.
+//!
+//! `start` runs a handler up to the point where its place in the order of things is fixed; the
+//! future it returns is the rest.
+
+#[path = "33_alter_configs.rs"]
+mod alter_configs;
+#[path = "18_api_versions.rs"]
+pub(crate) mod api_versions;
+#[path = "37_create_partitions.rs"]
+mod create_partitions;
+#[path = "19_create_topics.rs"]
+mod create_topics;
+#[path = "21_delete_records.rs"]
+mod delete_records;
+#[path = "20_delete_topics.rs"]
+mod delete_topics;
+#[path = "60_describe_cluster.rs"]
+mod describe_cluster;
+#[path = "32_describe_configs.rs"]
+mod describe_configs;
+#[path = "35_describe_log_dirs.rs"]
+mod describe_log_dirs;
+#[path = "61_describe_producers.rs"]
+mod describe_producers;
+#[path = "75_describe_topic_partitions.rs"]
+mod describe_topic_partitions;
+mod config_resource;
+mod error_map;
+#[path = "01_fetch.rs"]
+mod fetch;
+pub(crate) mod fetch_session;
+#[path = "10_find_coordinator.rs"]
+mod find_coordinator;
+#[path = "44_incremental_alter_configs.rs"]
+mod incremental_alter_configs;
+#[path = "22_init_producer_id.rs"]
+mod init_producer_id;
+#[path = "74_list_config_resources.rs"]
+mod list_config_resources;
+#[path = "02_list_offsets.rs"]
+mod list_offsets;
+#[path = "03_metadata.rs"]
+mod metadata;
+#[path = "23_offset_for_leader_epoch.rs"]
+mod offset_for_leader_epoch;
+#[path = "00_produce.rs"]
+mod produce;
+mod scatter;
+mod topic_creation;
+mod topic_name;
+
+use std::rc::Rc;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use thalweg_protocol::{ApiKey, Request};
+
+use crate::server::connection::{CloseReason, Connection};
+use crate::server::dispatch::{Answer, Incoming};
+
+/// The APIs this broker serves, in the order of their keys; everything else closes the connection.
+pub(crate) const SERVED: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::FindCoordinator,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::DescribeLogDirs,
+    ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
+    ApiKey::ListConfigResources,
+    ApiKey::DescribeTopicPartitions,
+];
+
+/// Starts a request; the future resolves with its answer.
+pub(crate) async fn start(
+    incoming: Incoming,
+) -> Result<LocalBoxFuture<'static, Answer>, CloseReason> {
+    match incoming.header.api_key {
+        ApiKey::Produce => produce::start(incoming).await,
+        ApiKey::Fetch => fetch::start(incoming),
+        ApiKey::ListOffsets => serve(incoming, list_offsets::handle),
+        ApiKey::Metadata => serve(incoming, metadata::handle),
+        ApiKey::FindCoordinator => serve(incoming, find_coordinator::handle),
+        ApiKey::ApiVersions => serve(incoming, api_versions::handle),
+        ApiKey::CreateTopics => serve(incoming, create_topics::handle),
+        ApiKey::DeleteTopics => serve(incoming, delete_topics::handle),
+        ApiKey::DeleteRecords => serve(incoming, delete_records::handle),
+        ApiKey::InitProducerId => serve(incoming, init_producer_id::handle),
+        ApiKey::OffsetForLeaderEpoch => serve(incoming, offset_for_leader_epoch::handle),
+        ApiKey::DescribeConfigs => serve(incoming, describe_configs::handle),
+        ApiKey::AlterConfigs => serve(incoming, alter_configs::handle),
+        ApiKey::DescribeLogDirs => serve(incoming, describe_log_dirs::handle),
+        ApiKey::CreatePartitions => serve(incoming, create_partitions::handle),
+        ApiKey::IncrementalAlterConfigs => serve(incoming, incremental_alter_configs::handle),
+        ApiKey::DescribeCluster => serve(incoming, describe_cluster::handle),
+        ApiKey::DescribeProducers => serve(incoming, describe_producers::handle),
+        ApiKey::ListConfigResources => serve(incoming, list_config_resources::handle),
+        ApiKey::DescribeTopicPartitions => serve(incoming, describe_topic_partitions::handle),
+        other => Err(CloseReason::Unsupported(format!("{other} is not served"))),
+    }
+}
+
+/// An API whose place in the order of things does not matter: all of it happens when its turn to
+/// be answered comes.
+fn serve<R, H, Fut>(
+    mut incoming: Incoming,
+    handler: H,
+) -> Result<LocalBoxFuture<'static, Answer>, CloseReason>
+where
+    R: Request + 'static,
+    H: FnOnce(Rc<Connection>, i16, R) -> Fut + 'static,
+    Fut: Future<Output = R::Response>,
+{
+    let request = incoming.decode::<R>()?;
+    Ok(async move {
+        let connection = Rc::clone(&incoming.connection);
+        let response = handler(connection, incoming.version(), request).await;
+        incoming.answer(&response)
+    }
+    .boxed_local())
+}

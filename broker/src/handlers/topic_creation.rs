@@ -1,0 +1,149 @@
+//! Creating topics: what CreateTopics and auto-creation share.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use thalweg_protocol::ErrorCode;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::error_map;
+use super::topic_name;
+use crate::controller::command::Command;
+use crate::controller::image::{Assignment, Image};
+use crate::controller::placement;
+use crate::shard::Shard;
+use crate::shard::router::ShardId;
+use crate::topic_config;
+
+/// A refusal as admin APIs report it.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) code: ErrorCode,
+    pub(super) message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: ErrorCode, message: impl ToString) -> Refusal {
+        Refusal { code, message: message.to_string() }
+    }
+}
+
+/// A topic as a client wants it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WantedTopic {
+    pub(super) name: String,
+    /// −1 for the default.
+    pub(super) partitions: i32,
+    /// −1 for the default.
+    pub(super) replication_factor: i16,
+    /// Explicit placement by partition; empty to let the broker choose.
+    pub(super) assignments: Vec<(i32, Vec<i32>)>,
+    pub(super) configs: Vec<(String, Option<String>)>,
+}
+
+/// A topic that can be created.
+#[derive(Clone, Debug)]
+pub(super) struct PlannedTopic {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+    pub(super) partitions: Vec<Assignment>,
+    pub(super) configs: BTreeMap<String, String>,
+}
+
+/// A single topic may not ask for more partitions than this.
+pub(super) const PARTITIONS_MAX: i32 = 100_000;
+
+/// Checks everything that can be checked before the controller is asked.
+pub(super) fn plan(shard: &Shard, image: &Image, wanted: WantedTopic) -> Result<PlannedTopic, Refusal> {
+    let config = shard.node.config();
+    topic_name::check(&wanted.name)
+        .map_err(|error| Refusal::new(ErrorCode::InvalidTopicException, error))?;
+    if image.topic(&wanted.name).is_some() {
+        let message = format!("topic '{}' already exists", wanted.name);
+        return Err(Refusal::new(ErrorCode::TopicAlreadyExists, message));
+    }
+    let pairs: Vec<_> =
+        wanted.configs.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+    let configs = topic_config::replace_topic(&config, &pairs)
+        .map_err(|error| Refusal::new(error_map::of_alteration(&error), error))?;
+    let partitions = if wanted.assignments.is_empty() {
+        place(image, &config.kafka, &wanted)?
+    } else {
+        if wanted.partitions != -1 || wanted.replication_factor != -1 {
+            return Err(Refusal::new(
+                ErrorCode::InvalidRequest,
+                "give either an assignment or counts of partitions and replicas, not both",
+            ));
+        }
+        placement::check_explicit(image, wanted.assignments)
+            .map_err(|error| Refusal::new(error_map::of_placement(&error), error))?
+    };
+    Ok(PlannedTopic { id: new_topic_id(), name: wanted.name, partitions, configs })
+}
+
+fn place(
+    image: &Image,
+    defaults: &crate::config::kafka::KafkaSettings,
+    wanted: &WantedTopic,
+) -> Result<Vec<Assignment>, Refusal> {
+    let count = if wanted.partitions == -1 { defaults.num_partitions } else { wanted.partitions };
+    let count = usize::try_from(count)
+        .ok()
+        .filter(|_| (1..=PARTITIONS_MAX).contains(&count))
+        .ok_or_else(|| {
+            let message = format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {count}");
+            Refusal::new(ErrorCode::InvalidPartitions, message)
+        })?;
+    let copies = match wanted.replication_factor {
+        -1 => defaults.default_replication_factor,
+        copies => copies,
+    };
+    placement::place(image, 0, count, copies)
+        .map_err(|error| Refusal::new(error_map::of_placement(&error), error))
+}
+
+/// Creates a planned topic. Resolves when the controller has it, before its partitions lead.
+pub(super) async fn create(here: &Rc<Shard>, planned: PlannedTopic) -> Result<(), Refusal> {
+    let PlannedTopic { id, name, partitions, configs } = planned;
+    propose(here, Command::CreateTopic { name, id, partitions, configs }).await.map(drop)
+}
+
+/// Has the controller carry out a command.
+pub(super) async fn propose(
+    here: &Rc<Shard>,
+    command: Command,
+) -> Result<crate::controller::command::Outcome, Refusal> {
+    let outcome = here.node.router.run(here, ShardId(0), move |shard| {
+        let controller = shard.controller();
+        async move { controller.propose(&command).await }
+    });
+    match outcome.await {
+        Ok(outcome) => {
+            outcome.map_err(|error| Refusal::new(error_map::of_propose(&error), error))
+        }
+        Err(gone) => Err(Refusal::new(ErrorCode::NotController, gone)),
+    }
+}
+
+/// Waits until every partition of the topic has a leader, at most `patience`.
+pub(super) async fn wait_until_led(here: &Shard, topic: Uuid, partitions: usize, patience: Duration) {
+    let mut changes = here.node.leaders.subscribe();
+    let led = async {
+        loop {
+            changes.mark_unchanged();
+            let leader = |partition| here.node.leaders.get(topic, partition).is_some();
+            if (0..).take(partitions).all(leader) || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    // A client that asks too early is told so by the partitions themselves.
+    let _ = timeout(patience, led).await;
+}
+
+/// Kafka keeps ids that begin with a dash in base 64 away from people's command lines.
+fn new_topic_id() -> Uuid {
+    Uuid::new_v4()
+}

@@ -1,0 +1,186 @@
+//! Applying what is committed: sequences are remembered, the high watermark moves, acknowledgements
+//! and long polls are answered.
+//!
+//! The leader has the headers of its own proposals in memory. Everything else (the first entries
+//! after a start, later: a follower's) comes from the log, from its cache at once or from disk in a
+//! task of its own, after which applying goes on.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use thalweg_protocol::batch::BatchHeader;
+use thalweg_storage::entry::Entry;
+use tracing::error;
+
+use super::append::InFlight;
+use super::error::PartitionError;
+use super::{Partition, Role, State, snapshot};
+use crate::abort::stop_process;
+use crate::replication::entry::Internal;
+
+/// A decision that all replicas must share, written through the partition's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum PartitionCommand {
+    /// Records below `offset` are gone: by retention or DeleteRecords.
+    AdvanceLogStart { offset: i64 },
+}
+
+/// Bytes asked of the log at a time when applying from disk.
+const LOAD_BYTES: usize = 1 << 20;
+
+impl Partition {
+    /// Everything up to `commit` is committed.
+    pub(super) fn on_commit(self: &Rc<Self>, commit: u64) {
+        {
+            let mut state = self.state.borrow_mut();
+            if commit <= state.commit {
+                return;
+            }
+            state.commit = commit;
+            if state.applying {
+                return;
+            }
+        }
+        self.apply_committed();
+    }
+
+    fn apply_committed(self: &Rc<Self>) {
+        let before = self.state.borrow().high_watermark;
+        let mut readable = 0_i64;
+        loop {
+            let mut state = self.state.borrow_mut();
+            let index = state.applied + 1;
+            if index > state.commit {
+                break;
+            }
+            let own = state.in_flight.pop_front_if(|in_flight| in_flight.index == index);
+            if let Some(InFlight { header: Some(header), .. }) = &own {
+                readable += self.apply_batch(&mut state, header);
+            } else {
+                let Some(entry) = self.log.entry(index) else {
+                    state.applying = true;
+                    if let Some(own) = own {
+                        state.in_flight.push_front(own);
+                    }
+                    drop(state);
+                    self.load_and_apply(index);
+                    break;
+                };
+                drop(state);
+                readable += self.apply_entry(&entry);
+                state = self.state.borrow_mut();
+            }
+            state.applied = index;
+            if let Some(own) = own {
+                own.finish(&Ok(()));
+            }
+        }
+        let applied = self.state.borrow().applied;
+        self.group.borrow_mut().applied_to(applied);
+        self.maybe_serve(applied);
+        if self.state.borrow().high_watermark > before {
+            self.wake_readers(readable);
+        }
+        snapshot::maybe_save(self);
+    }
+
+    /// Reads committed entries back from disk, then goes on applying.
+    fn load_and_apply(self: &Rc<Self>, from: u64) {
+        let partition = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let to = partition.state.borrow().commit + 1;
+            match partition.log.entries(from, to, LOAD_BYTES).await {
+                Ok(entries) => {
+                    let mut readable = 0;
+                    for entry in &entries {
+                        readable += partition.apply_entry(entry);
+                        let mut state = partition.state.borrow_mut();
+                        state.applied = entry.index;
+                        let own = state.in_flight.pop_front_if(|own| own.index == entry.index);
+                        drop(state);
+                        if let Some(own) = own {
+                            own.finish(&Ok(()));
+                        }
+                    }
+                    partition.wake_readers(readable);
+                    partition.state.borrow_mut().applying = false;
+                    partition.apply_committed();
+                }
+                Err(error) => stop_process(&format!(
+                    "committed entry {from} of {}-{} cannot be read back: {error}",
+                    partition.name, partition.id.partition
+                )),
+            }
+        });
+    }
+
+    fn apply_entry(self: &Rc<Self>, entry: &Entry) -> i64 {
+        match Internal::of(entry) {
+            None => match BatchHeader::parse(&entry.header) {
+                Ok(header) => self.apply_batch(&mut self.state.borrow_mut(), &header),
+                Err(error) => unreachable!("the log verified entry {}: {error}", entry.index),
+            },
+            Some(Internal::Blank | Internal::ConfChange(_)) => 0,
+            Some(Internal::Command(command)) => {
+                match serde_json::from_slice(&command) {
+                    Ok(command) => self.apply_command(command),
+                    Err(error) => panic!("entry {} is no command of ours: {error}", entry.index),
+                }
+                0
+            }
+        }
+    }
+
+    /// Returns the bytes that became readable.
+    fn apply_batch(&self, state: &mut State, header: &BatchHeader) -> i64 {
+        state.producers.on_commit(header, self.env.clock.now_ms());
+        state.high_watermark = header.next_offset();
+        let bytes = i64::try_from(header.size()).unwrap_or(i64::MAX);
+        state.snapshot.on_applied(header.size());
+        bytes
+    }
+
+    fn apply_command(self: &Rc<Self>, command: PartitionCommand) {
+        let PartitionCommand::AdvanceLogStart { offset } = command;
+        let partition = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = partition.log.advance_log_start(offset).await {
+                error!(topic = %partition.name, partition = partition.id.partition, %error, "deleting old segments failed");
+            }
+        });
+    }
+
+    /// An entry of the leader's own term is applied: only now does it know all that is committed.
+    fn maybe_serve(&self, applied: u64) {
+        let role = self.state.borrow().role;
+        if let Role::Elected { term } = role
+            && self.log.term(applied) == Some(term)
+        {
+            self.on_serving(term);
+        }
+    }
+
+    fn wake_readers(&self, bytes: i64) {
+        self.state.borrow_mut().waiters.on_readable(bytes);
+    }
+
+    /// Writes a decision through the log and waits until it is committed and applied here.
+    pub(super) async fn decide(&self, command: PartitionCommand) -> Result<(), PartitionError> {
+        self.serving()?;
+        let json = match serde_json::to_vec(&command) {
+            Ok(json) => bytes::Bytes::from(json),
+            Err(error) => unreachable!("a command is plain data: {error}"),
+        };
+        let done = {
+            let mut state = self.state.borrow_mut();
+            let proposed = self.group.borrow_mut().propose_command(json);
+            let index = proposed.map_err(|_dropped| PartitionError::NotLeader)?;
+            let mut in_flight = InFlight::new(index, None, super::Acks::All);
+            let done = in_flight.wait();
+            state.in_flight.push_back(in_flight);
+            done
+        };
+        done.await.unwrap_or(Err(PartitionError::OutcomeUnknown))
+    }
+}

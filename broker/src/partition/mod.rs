@@ -1,0 +1,315 @@
+//! One partition on its shard: the only place that appends to its log or reads from it.
+//!
+//! A partition is a Raft group (also when this broker is its only member) whose state machine is
+//! small: the high watermark, the producers' sequences, the log start. Everything here happens on
+//! the owning shard's thread, in calls that do not wait; what waits, waits on a oneshot or on the
+//! log.
+//!
+//! Invariant: `log start <= high watermark <= log end`, and nothing at or above the high watermark
+//! is ever shown to a reader.
+//! Invariant: offsets are given out by the leader only, in the order of Raft indexes.
+
+mod append;
+mod apply;
+pub(crate) mod error;
+pub(crate) mod fetch_wait;
+mod offsets;
+pub(crate) mod producers;
+mod read;
+mod snapshot;
+mod validate;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use thalweg_storage::disk::Disk;
+use thalweg_storage::error::{OpenError, WriteError};
+use thalweg_storage::log::{Log, LogEvent, LogIdentity, OpenLog};
+use thalweg_storage::shared::LogShared;
+use thalweg_storage::votes::{GroupId, HardState, Votes};
+use tracing::{error, info, warn};
+
+pub(crate) use append::{Acks, Ticket};
+pub(crate) use offsets::OffsetQuery;
+pub(crate) use read::{ReadAnswer, ReadSpec};
+
+use crate::abort::{AbortOnPanic, stop_process};
+use crate::admin::metrics::{Metrics, TopicMetrics};
+use crate::clock::Clock;
+use crate::controller::leaders::{Leader, Leaders};
+use crate::replication::RaftId;
+use crate::replication::group::{Group, OpenGroup};
+use crate::replication::scheduler::Scheduler;
+use crate::shard::space::SpaceState;
+use crate::topic_config::TopicSettings;
+use append::InFlight;
+use error::PartitionError;
+use fetch_wait::Waiters;
+use producers::Producers;
+
+/// What the partitions of one shard share.
+pub(crate) struct Environment {
+    pub(crate) node: i32,
+    pub(crate) clock: Clock,
+    pub(crate) disk: Rc<dyn Disk>,
+    pub(crate) shared: Rc<LogShared>,
+    pub(crate) votes: Rc<Votes>,
+    pub(crate) scheduler: Rc<Scheduler>,
+    pub(crate) leaders: Arc<Leaders>,
+    pub(crate) metrics: Metrics,
+    pub(crate) space: Arc<SpaceState>,
+}
+
+/// What it takes to open a partition.
+pub(crate) struct OpenPartition {
+    pub(crate) id: GroupId,
+    pub(crate) name: String,
+    pub(crate) dir: PathBuf,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) hard_state: HardState,
+    pub(crate) settings: Arc<TopicSettings>,
+}
+
+/// One partition of which this broker holds a replica.
+pub(crate) struct Partition {
+    pub(crate) id: GroupId,
+    /// The topic's name.
+    pub(crate) name: String,
+    dir: PathBuf,
+    replicas: Vec<i32>,
+    env: Rc<Environment>,
+    log: Rc<Log>,
+    group: RefCell<Group>,
+    state: RefCell<State>,
+    topic_metrics: TopicMetrics,
+    /// Whether someone waits for `acks=1`: only then is a mere write worth a step.
+    wants_written: Rc<Cell<bool>>,
+}
+
+struct State {
+    settings: Arc<TopicSettings>,
+    role: Role,
+    /// The offset that the next batch gets: the log end once everything proposed is in the log.
+    next_append_offset: i64,
+    high_watermark: i64,
+    commit: u64,
+    applied: u64,
+    /// A committed entry is being read back from disk before it can be applied.
+    applying: bool,
+    producers: Producers,
+    in_flight: VecDeque<InFlight>,
+    /// `acks` of 0 and 1 are answered up to this index.
+    answered_written: u64,
+    waiters: Waiters,
+    snapshot: snapshot::Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Following,
+    /// Elected, but no entry of this term has committed and applied yet: nothing is served.
+    Elected { term: u32 },
+    Serving { term: u32 },
+}
+
+impl Partition {
+    /// Opens the partition's log, rebuilds its state and starts its group.
+    pub(crate) async fn open(
+        env: &Rc<Environment>,
+        open: OpenPartition,
+    ) -> Result<Rc<Partition>, OpenError> {
+        let OpenPartition { id, name, dir, replicas, hard_state, settings } = open;
+        let wants_written = Rc::new(Cell::new(false));
+        let (log, report) = Log::open(OpenLog {
+            disk: Rc::clone(&env.disk),
+            dir: dir.clone(),
+            identity: LogIdentity { topic: id.topic, partition: id.partition },
+            config: settings.log_config(),
+            shared: Rc::clone(&env.shared),
+            applied: hard_state.commit,
+            on_event: on_log_event(env, id, &name, &wants_written),
+        })
+        .await?;
+        for range in &report.damaged {
+            env.metrics.on_damage_found();
+            error!(topic = %name, partition = id.partition, %range, "damage found on disk: the range is kept and not served");
+        }
+        let lone_voter = replicas == [env.node];
+        let applied =
+            if lone_voter { log.last_index() } else { hard_state.commit.min(log.last_index()) };
+        let (producers, snapshot) = snapshot::restore(env, &dir, &log, applied).await;
+        let group = Group::open(OpenGroup {
+            id,
+            node: RaftId::of(env.node),
+            voters: replicas.iter().map(|node| RaftId::of(*node)).collect(),
+            log: Rc::clone(&log),
+            hard_state,
+            votes: Rc::clone(&env.votes),
+            scheduler: Rc::clone(&env.scheduler),
+        });
+        let next_offset = log.next_offset();
+        let state = State {
+            settings,
+            role: Role::Following,
+            next_append_offset: next_offset,
+            high_watermark: next_offset,
+            commit: applied,
+            applied,
+            applying: false,
+            producers,
+            in_flight: VecDeque::new(),
+            answered_written: 0,
+            waiters: Waiters::default(),
+            snapshot,
+        };
+        let (group, state) = (RefCell::new(group), RefCell::new(state));
+        let topic_metrics = env.metrics.topic(&name);
+        let env = Rc::clone(env);
+        Ok(Rc::new(Partition {
+            id,
+            name,
+            dir,
+            replicas,
+            env,
+            log,
+            group,
+            state,
+            topic_metrics,
+            wants_written,
+        }))
+    }
+
+    /// Does everything the group has to do now. Called by the shard's driver.
+    pub(crate) fn step(self: &Rc<Self>) {
+        let _abort = AbortOnPanic("partition step");
+        let progress = self.group.borrow_mut().step();
+        if progress.lost_leadership {
+            self.on_leadership_lost();
+        }
+        if let Some(term) = progress.became_leader {
+            let mut state = self.state.borrow_mut();
+            state.role = Role::Elected { term };
+            state.next_append_offset = self.log.next_offset();
+        }
+        self.answer_written();
+        self.on_commit(progress.commit);
+    }
+
+    /// Moves the group's clock by one tick.
+    pub(crate) fn tick(&self) {
+        let _abort = AbortOnPanic("partition tick");
+        self.group.borrow_mut().tick();
+    }
+
+    /// The term this broker serves the partition in.
+    fn serving(&self) -> Result<i32, PartitionError> {
+        match self.state.borrow().role {
+            Role::Serving { term } => Ok(i32::try_from(term).unwrap_or(i32::MAX)),
+            Role::Elected { .. } | Role::Following => Err(PartitionError::NotLeader),
+        }
+    }
+
+    /// Checks the leader epoch that a client believes in; −1 means it has none (KIP-320).
+    fn check_epoch(&self, found: i32) -> Result<i32, PartitionError> {
+        let current = self.serving()?;
+        match found {
+            -1 => Ok(current),
+            _ if found < current => Err(PartitionError::FencedEpoch { found, current }),
+            _ if found > current => Err(PartitionError::UnknownEpoch { found, current }),
+            _ => Ok(current),
+        }
+    }
+
+    fn on_serving(&self, term: u32) {
+        self.state.borrow_mut().role = Role::Serving { term };
+        let epoch = i32::try_from(term).unwrap_or(i32::MAX);
+        let leader = Leader { node: self.env.node, epoch };
+        self.env.leaders.announce(&[(self.id.topic, self.id.partition, leader)]);
+        info!(topic = %self.name, partition = self.id.partition, epoch, "leading");
+    }
+
+    fn on_leadership_lost(&self) {
+        warn!(topic = %self.name, partition = self.id.partition, "leadership lost");
+        let mut state = self.state.borrow_mut();
+        state.role = Role::Following;
+        state.producers.forget_in_flight();
+        for in_flight in state.in_flight.drain(..) {
+            in_flight.finish(&Err(PartitionError::OutcomeUnknown));
+        }
+        state.waiters.wake_all();
+    }
+
+    /// Takes over changed topic configuration.
+    pub(crate) fn set_settings(&self, settings: &Arc<TopicSettings>) {
+        let mut state = self.state.borrow_mut();
+        if state.settings != *settings {
+            state.settings = Arc::clone(settings);
+            self.log.set_config(settings.log_config());
+        }
+    }
+
+    /// Whether this broker serves the partition.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving().is_ok()
+    }
+
+    /// Bytes on disk, without preallocated space.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.log.size_bytes()
+    }
+
+    /// Refuses everything from now on, saves what the next start would otherwise rebuild, and
+    /// leaves the files such that nothing need be verified.
+    pub(crate) async fn close(self: &Rc<Self>) -> Result<(), WriteError> {
+        self.on_leadership_lost_for_good();
+        snapshot::save(self).await;
+        self.log.close().await
+    }
+
+    /// Removes the partition's data.
+    pub(crate) async fn delete(self: &Rc<Self>) -> Result<(), WriteError> {
+        self.on_leadership_lost_for_good();
+        self.log.delete().await
+    }
+
+    fn on_leadership_lost_for_good(&self) {
+        let mut state = self.state.borrow_mut();
+        state.role = Role::Following;
+        for in_flight in state.in_flight.drain(..) {
+            in_flight.finish(&Err(PartitionError::OutcomeUnknown));
+        }
+        state.waiters.wake_all();
+    }
+
+    /// What to persist at shutdown so that the next start knows how far the log was committed.
+    pub(crate) fn hard_state(&self) -> HardState {
+        self.group.borrow().hard_state()
+    }
+}
+
+/// What a log's progress means to its shard.
+fn on_log_event(
+    env: &Rc<Environment>,
+    id: GroupId,
+    name: &str,
+    wants_written: &Rc<Cell<bool>>,
+) -> Rc<dyn Fn(LogEvent)> {
+    let (scheduler, wants_written) = (Rc::clone(&env.scheduler), Rc::clone(wants_written));
+    let name = name.to_owned();
+    Rc::new(move |event| match event {
+        LogEvent::Stable(_) => scheduler.schedule(id),
+        LogEvent::Written(_) if wants_written.get() => scheduler.schedule(id),
+        LogEvent::Written(_) => {}
+        LogEvent::Full => warn!(topic = %name, partition = id.partition, "disk full: writes wait"),
+        LogEvent::Roomy => {
+            info!(topic = %name, partition = id.partition, "space again: writes go on");
+        }
+        LogEvent::Failed => stop_process(&format!(
+            "writing or flushing {name}-{} failed; what was acknowledged is on disk, and nothing more can be trusted to get there",
+            id.partition
+        )),
+    })
+}

@@ -1,0 +1,293 @@
+//! One client connection: frames in, answers out, strictly in request order.
+//!
+//! A request is started as soon as it is read (that fixes the order in which a partition sees
+//! produced batches) and its answer waits in a bounded queue until all earlier ones are written.
+//! So a client may pipeline, and one that never reads its answers stops being read.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::FutureExt;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::dispatch::{self, Answer, Pending};
+use super::memory::Share;
+use crate::shard::Shard;
+
+/// Requests of one connection that may be under way at once.
+const PIPELINE_MAX: usize = 64;
+/// Small frames are read through a buffer of this size, so that one system call gets many.
+const READ_BUFFER_BYTES: usize = 16 << 10;
+/// A read that could get fewer bytes than this goes to a new buffer.
+const READ_SPARE_BYTES: usize = 4 << 10;
+/// Answers that are ready are sent together up to this size.
+const WRITE_BYTES_TOGETHER: usize = 1 << 20;
+/// Slices handed to one `writev`; the kernel takes at most 1024.
+const IOVECS_MAX: usize = 256;
+
+/// What a handler knows about the connection a request came by.
+pub(crate) struct Connection {
+    pub(crate) shard: Rc<Shard>,
+}
+
+/// Why the broker closed a connection.
+#[derive(Debug, Error)]
+pub(crate) enum CloseReason {
+    /// The frame's size is negative, zero, or above the limit.
+    #[error("frame of {size} bytes is outside 1..={max} (socket.request.max.bytes)")]
+    FrameSize { size: i32, max: usize },
+    /// A frame began and did not end in time, or answers were not read.
+    #[error("the peer stalled for {0:?} in the middle of a frame")]
+    Stalled(Duration),
+    /// Nothing came for the idle time.
+    #[error("idle")]
+    Idle,
+    /// The bytes are not a request we can read.
+    #[error("malformed request: {0}")]
+    Malformed(String),
+    /// An API or version that was not advertised.
+    #[error("unsupported request: {0}")]
+    Unsupported(String),
+    /// acks=0 has no other way to tell the client of a failure.
+    #[error("a produce request with acks=0 failed: {0}")]
+    SilentProduceFailed(String),
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl CloseReason {
+    /// A short name for the metric.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            CloseReason::FrameSize { .. } => "frame_size",
+            CloseReason::Stalled(_) => "stalled",
+            CloseReason::Idle => "idle",
+            CloseReason::Malformed(_) => "malformed",
+            CloseReason::Unsupported(_) => "unsupported",
+            CloseReason::SilentProduceFailed(_) => "acks0_failed",
+            CloseReason::Io(_) => "io",
+        }
+    }
+}
+
+/// A started request and what it holds until its answer is ready.
+struct Started {
+    pending: Pending,
+    _share: Share,
+}
+
+/// Serves a connection until either side closes it. `Ok` means that the peer did, between frames.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shard: Rc<Shard>,
+) -> Result<(), CloseReason> {
+    let stall = Duration::from_millis(shard.node.config().limits.frame_stall_ms);
+    let (read, write) = stream.into_split();
+    let (queue, answers) = mpsc::channel(PIPELINE_MAX);
+    let connection = Rc::new(Connection { shard });
+    let reading = read_requests(read, connection, queue);
+    let writing = write_answers(write, answers, stall);
+    tokio::pin!(reading, writing);
+    tokio::select! {
+        end = &mut reading => {
+            // Requests already read are still answered, unless the stream itself is broken.
+            match end {
+                Ok(()) => writing.await,
+                Err(reason) => {
+                    debug!(%peer, %reason, "closing connection");
+                    writing.await.and(Err(reason))
+                }
+            }
+        }
+        end = &mut writing => end,
+    }
+}
+
+async fn read_requests(
+    mut read: OwnedReadHalf,
+    connection: Rc<Connection>,
+    queue: mpsc::Sender<Started>,
+) -> Result<(), CloseReason> {
+    let mut buffer = BytesMut::new();
+    let mut shutdown = connection.shard.node.shutdown.clone();
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = read_frame(&mut read, &mut buffer, &connection.shard) => frame?,
+            _ = shutdown.wait_for(|stopping| *stopping) => None,
+        };
+        let Some((frame, share)) = frame else { return Ok(()) };
+        let pending = dispatch::start(&connection, frame).await?;
+        if queue.send(Started { pending, _share: share }).await.is_err() {
+            return Ok(());
+        }
+        tokio::task::consume_budget().await;
+    }
+}
+
+/// The next frame without its size prefix, or `None` if the peer closed between frames.
+async fn read_frame(
+    read: &mut OwnedReadHalf,
+    buffer: &mut BytesMut,
+    shard: &Shard,
+) -> Result<Option<(Bytes, Share)>, CloseReason> {
+    let config = shard.node.config();
+    let stall = Duration::from_millis(config.limits.frame_stall_ms);
+    let idle = Duration::from_millis(config.limits.connection_idle_ms);
+    while buffer.len() < 4 {
+        let between_frames = buffer.is_empty();
+        let patience = if between_frames { idle } else { stall };
+        match fill(read, buffer, READ_BUFFER_BYTES, patience).await {
+            Ok(0) if between_frames => return Ok(None),
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(_) => {}
+            Err(CloseReason::Stalled(_)) if between_frames => return Err(CloseReason::Idle),
+            Err(reason) => return Err(reason),
+        }
+    }
+    let prefix = buffer.split_to(4).freeze();
+    let size = prefix.first_chunk::<4>().map_or(-1, |bytes| i32::from_be_bytes(*bytes));
+    let max = config.limits.request_bytes_max;
+    let len = match usize::try_from(size) {
+        Ok(len) if len > 0 && len <= max => len,
+        _ => return Err(CloseReason::FrameSize { size, max }),
+    };
+    let share = shard.node.memory.take(len).await;
+    if buffer.len() >= len {
+        return Ok(Some((buffer.split_to(len).freeze(), share)));
+    }
+    // The rest is read straight into a buffer of the frame's own: the log keeps slices of it.
+    let mut frame = BytesMut::with_capacity(len);
+    frame.put_slice(buffer);
+    buffer.clear();
+    while frame.len() < len {
+        let missing = len - frame.len();
+        if fill(read, &mut frame, missing, stall).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+    }
+    Ok(Some((frame.freeze(), share)))
+}
+
+/// Reads at most `most` bytes to the end of `buffer`, waiting at most `patience` for the first.
+async fn fill(
+    read: &mut OwnedReadHalf,
+    buffer: &mut BytesMut,
+    most: usize,
+    patience: Duration,
+) -> Result<usize, CloseReason> {
+    loop {
+        if buffer.capacity() - buffer.len() < most.min(READ_SPARE_BYTES) {
+            buffer.reserve(most);
+        }
+        match read.try_read_buf(&mut buffer.limit(most)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if buffer.is_empty() {
+                    // Ten thousand idle connections wait without a buffer.
+                    *buffer = BytesMut::new();
+                }
+                readable(read, patience).await?;
+            }
+            read => return Ok(read?),
+        }
+    }
+}
+
+async fn readable(read: &OwnedReadHalf, patience: Duration) -> Result<(), CloseReason> {
+    match timeout(patience, read.readable()).await {
+        Ok(ready) => Ok(ready?),
+        Err(_elapsed) => Err(CloseReason::Stalled(patience)),
+    }
+}
+
+async fn write_answers(
+    mut write: OwnedWriteHalf,
+    mut answers: mpsc::Receiver<Started>,
+    stall: Duration,
+) -> Result<(), CloseReason> {
+    let mut next = None;
+    let mut chunks = Vec::new();
+    loop {
+        let started = match next.take() {
+            Some(started) => started,
+            None => match answers.recv().await {
+                Some(started) => started,
+                None => return Ok(()),
+            },
+        };
+        let mut bytes = collect(started.pending.await, &mut chunks)?;
+        while bytes < WRITE_BYTES_TOGETHER {
+            let Ok(mut started) = answers.try_recv() else { break };
+            match (&mut started.pending).now_or_never() {
+                Some(answer) => bytes += collect(answer, &mut chunks)?,
+                None => {
+                    next = Some(started);
+                    break;
+                }
+            }
+        }
+        write_chunks(&mut write, &mut chunks, stall).await?;
+    }
+}
+
+/// Adds an answer's chunks and returns their size.
+fn collect(answer: Answer, chunks: &mut Vec<Bytes>) -> Result<usize, CloseReason> {
+    match answer {
+        Answer::Frame(frame) => {
+            let bytes = frame.len();
+            chunks.extend(frame.into_buffers());
+            Ok(bytes)
+        }
+        Answer::Nothing => Ok(0),
+        Answer::Close(reason) => Err(reason),
+    }
+}
+
+async fn write_chunks(
+    write: &mut OwnedWriteHalf,
+    chunks: &mut Vec<Bytes>,
+    stall: Duration,
+) -> Result<(), CloseReason> {
+    let mut first = 0;
+    while first < chunks.len() {
+        let slices: Vec<IoSlice<'_>> = chunks
+            .get(first..)
+            .unwrap_or_default()
+            .iter()
+            .take(IOVECS_MAX)
+            .map(|chunk| IoSlice::new(chunk))
+            .collect();
+        match write.try_write_vectored(&slices) {
+            Ok(mut written) => {
+                for chunk in chunks.iter_mut().skip(first) {
+                    let taken = written.min(chunk.len());
+                    bytes::Buf::advance(chunk, taken);
+                    written -= taken;
+                    if !chunk.is_empty() {
+                        break;
+                    }
+                    first += 1;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                match timeout(stall, write.writable()).await {
+                    Ok(ready) => ready?,
+                    Err(_elapsed) => return Err(CloseReason::Stalled(stall)),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    chunks.clear();
+    Ok(())
+}

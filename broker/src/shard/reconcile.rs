@@ -1,0 +1,186 @@
+//! Making a shard's partitions those of the cluster image.
+//!
+//! Invariant: data is removed only for a topic whose id stands in `Image::deleted`. A topic that
+//! is merely absent (a damaged or older image) keeps its files.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use thalweg_storage::votes::GroupId;
+use tokio::sync::Semaphore;
+use tracing::{error, warn};
+use uuid::Uuid;
+
+use super::{Shard, Slot};
+use crate::config::BrokerConfig;
+use crate::controller::command::Command;
+use crate::controller::image::{Image, Topic};
+use crate::partition::{OpenPartition, Partition};
+use crate::shard::router::ShardId;
+use crate::topic_config::TopicSettings;
+
+/// Partitions opened or closed at a time.
+pub(super) const OPENING_MAX: usize = 64;
+
+impl Shard {
+    /// Follows the image for as long as the shard runs. `ready` is told when everything in the
+    /// first image is open.
+    pub(super) async fn follow_images(self: Rc<Self>, ready: tokio::sync::oneshot::Sender<()>) {
+        let mut changes = self.node.images.subscribe();
+        let mut seen = (Arc::new(Image::default()), self.node.config());
+        let mut ready = Some(ready);
+        let purging = Rc::new(Semaphore::new(1));
+        loop {
+            changes.mark_unchanged();
+            let now = (self.node.images.load(), self.node.config());
+            let mut opening = self.reconcile(&seen, &now);
+            if let Some(ready) = ready.take() {
+                while opening.next().await.is_some() {}
+                // Nobody waits for the shard's start any more if this fails.
+                let _ = ready.send(());
+            } else {
+                tokio::task::spawn_local(async move { while opening.next().await.is_some() {} });
+            }
+            if self.id == ShardId(0) && !now.0.deleted.is_empty() {
+                let (shard, purging) = (Rc::clone(&self), Rc::clone(&purging));
+                tokio::task::spawn_local(async move {
+                    let _one_at_a_time = purging.acquire().await;
+                    shard.purge_deleted().await;
+                });
+            }
+            seen = now;
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Opens what is new, passes on changed settings; the returned futures do the opening.
+    fn reconcile(
+        self: &Rc<Self>,
+        seen: &(Arc<Image>, Arc<BrokerConfig>),
+        now: &(Arc<Image>, Arc<BrokerConfig>),
+    ) -> FuturesUnordered<impl Future<Output = ()> + use<>> {
+        let slots = Rc::new(Semaphore::new(OPENING_MAX));
+        let opening = FuturesUnordered::new();
+        let same_config = Arc::ptr_eq(&seen.1, &now.1);
+        for (name, topic) in &now.0.topics {
+            let known = seen.0.topics.get(name).is_some_and(|seen| Arc::ptr_eq(seen, topic));
+            if known && same_config {
+                continue;
+            }
+            let Some(settings) = resolve(&now.1, topic) else { continue };
+            for (partition, assignment) in (0..).zip(&topic.partitions) {
+                let id = GroupId { topic: topic.id, partition };
+                if self.node.router.owner(topic.id, partition) != self.id
+                    || !assignment.replicas.contains(&self.node.id)
+                {
+                    continue;
+                }
+                if let Some(slot) = self.partitions.borrow().get(&id) {
+                    if let Slot::Open(partition) = slot {
+                        partition.set_settings(&settings);
+                    }
+                    continue;
+                }
+                self.partitions.borrow_mut().insert(id, Slot::Opening);
+                let open = OpenPartition {
+                    id,
+                    name: name.clone(),
+                    dir: self.partition_dir(id),
+                    replicas: assignment.replicas.clone(),
+                    hard_state: self.hard_states.borrow_mut().remove(&id).unwrap_or_default(),
+                    settings: Arc::clone(&settings),
+                };
+                opening.push(Rc::clone(self).open_partition(open, Rc::clone(&slots)));
+            }
+        }
+        opening
+    }
+
+    async fn open_partition(self: Rc<Self>, open: OpenPartition, slots: Rc<Semaphore>) {
+        let Ok(_one_of_many) = slots.acquire().await else { return };
+        let (id, name) = (open.id, open.name.clone());
+        let slot = match Partition::open(&self.env, open).await {
+            Ok(partition) => Slot::Open(partition),
+            Err(error) => {
+                error!(topic = %name, partition = id.partition, %error, "the partition cannot be opened");
+                Slot::Failed
+            }
+        };
+        self.partitions.borrow_mut().insert(id, slot);
+        self.env.scheduler.schedule(id);
+        self.node.health.on_partition_recovered();
+        self.opened.notify_waiters();
+    }
+
+    /// Removes the data of deleted topics from this broker and says so to the controller.
+    async fn purge_deleted(self: &Rc<Self>) {
+        let node = Arc::clone(&self.node);
+        for topic in node.images.load().deleted.iter().copied() {
+            for shard in node.router.shards() {
+                let purged = node.router.run(self, shard, move |shard| {
+                    let shard = Rc::clone(shard);
+                    async move { shard.purge(topic).await }
+                });
+                if purged.await.is_err() {
+                    return;
+                }
+            }
+            node.leaders.forget(topic);
+            let dir = self.topic_dir(topic);
+            if let Err(error) = self.env.disk.remove_dir_all(&dir).await
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                warn!(dir = %dir.display(), %error, "removing a deleted topic's directory");
+                continue;
+            }
+            if let Err(error) = self.controller().propose(&Command::TopicPurged { id: topic }).await
+            {
+                warn!(%topic, %error, "the purge will be repeated");
+            }
+        }
+    }
+
+    /// Closes and deletes this shard's partitions of a deleted topic.
+    async fn purge(&self, topic: Uuid) {
+        loop {
+            let opened = self.opened.notified();
+            let still_opening = self
+                .partitions
+                .borrow()
+                .iter()
+                .any(|(id, slot)| id.topic == topic && matches!(slot, Slot::Opening));
+            if !still_opening {
+                break;
+            }
+            opened.await;
+        }
+        let doomed: Vec<_> = self.partitions.borrow_mut().extract_if(|id, _| id.topic == topic).collect();
+        for (id, slot) in doomed {
+            if let Slot::Open(partition) = slot
+                && let Err(error) = partition.delete().await
+            {
+                warn!(topic = %partition.name, partition = id.partition, %error, "deleting");
+            }
+            if let Err(error) = self.env.votes.remove(id).await {
+                warn!(?id, %error, "forgetting a deleted group's votes");
+            }
+        }
+    }
+}
+
+/// A topic's settings. Overrides were checked before they were stored; a version that does not
+/// know one of them must still serve the topic's data, so it falls back to the broker's.
+fn resolve(config: &BrokerConfig, topic: &Topic) -> Option<Arc<TopicSettings>> {
+    let fallback = std::collections::BTreeMap::new();
+    match TopicSettings::resolve(config, &topic.configs) {
+        Ok(settings) => Some(Arc::new(settings)),
+        Err(error) => {
+            warn!(topic = %topic.name, %error, "stored topic configuration is not understood; using the broker's defaults");
+            TopicSettings::resolve(config, &fallback).ok().map(Arc::new)
+        }
+    }
+}
