@@ -11,12 +11,16 @@ use crate::damage::DamagedRange;
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The disk failed.
-    #[error("cannot open the log in {dir}: {source}")]
-    Io {
-        /// The partition's directory.
-        dir: PathBuf,
-        /// What the disk said.
-        source: io::Error,
+    #[error("cannot open the log: {0}")]
+    Io(#[from] io::Error),
+    /// A file belongs to another log, or to another place in this one. Whatever put it here, nothing
+    /// may be done to it.
+    #[error("{path} belongs to {found}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it says it is.
+        found: String,
     },
     /// A newer version of this program wrote the files.
     #[error("{path} has format version {found}; this program reads up to {supported}")]
@@ -39,6 +43,9 @@ pub enum WriteError {
     /// The log was closed or deleted.
     #[error("the log is closed")]
     Closed,
+    /// The disk was full when the log was closed: what was not written is lost with the process.
+    #[error("the disk is full: the log was closed without writing all of it")]
+    Full,
 }
 
 /// Why a read has no answer.

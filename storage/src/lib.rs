@@ -6,13 +6,38 @@
 pub mod disk;
 mod mmap;
 
+mod active;
+mod cold;
 pub mod config;
+mod cut;
 pub mod damage;
+mod ending;
 pub mod entry;
+mod epochs;
 pub mod error;
+mod examine;
+mod flush_mark;
+mod footer;
+mod frame;
+mod ledger;
+mod ledger_entry;
+mod ledger_file;
 pub mod log;
+mod log_start;
+mod map_cache;
+mod progress;
+mod queue;
+mod reader;
 pub mod recovery;
+mod retention;
+mod roll;
+mod segment;
 pub mod shared;
+mod state;
+mod tail_cache;
+mod timestamps;
+mod window;
+mod writer;
 
 pub use config::LogConfig;
 pub use damage::DamagedRange;

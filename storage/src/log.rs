@@ -16,11 +16,13 @@
 //! Invariant: an applied entry is never truncated; the metadata of every entry that is not applied is
 //! in memory, so whatever a Raft commit needs is answered synchronously.
 
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::config::LogConfig;
@@ -28,8 +30,14 @@ use crate::damage::DamagedRange;
 use crate::disk::Disk;
 use crate::entry::Entry;
 use crate::error::{OpenError, ReadError, WriteError};
-use crate::recovery::RecoveryReport;
-use crate::shared::LogShared;
+use crate::progress::Progress;
+use crate::queue::{Ending, PendingEntry, WriteQueue};
+use crate::reader::{self, Wanted};
+use crate::recovery::{self, RecoveryReport};
+use crate::segment::Segment;
+use crate::shared::{LogShared, add};
+use crate::state::LogState;
+use crate::{retention, timestamps, writer};
 
 /// Whose log it is. Seeds every checksum of the ledger, so that a file in the wrong place never validates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,12 +131,41 @@ pub struct TimestampOffset {
 }
 
 /// One partition's log.
-pub struct Log {}
+pub struct Log {
+    pub(crate) disk: Rc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) identity: LogIdentity,
+    pub(crate) shared: Rc<LogShared>,
+    pub(crate) config: RefCell<LogConfig>,
+    pub(crate) state: RefCell<LogState>,
+    pub(crate) progress: Progress,
+    pub(crate) queue: WriteQueue,
+    pub(crate) full: Cell<bool>,
+    /// One removal of old segments at a time.
+    pub(crate) trimming: tokio::sync::Mutex<()>,
+    on_event: Rc<dyn Fn(LogEvent)>,
+}
 
 impl Log {
     /// Opens the log in a directory, recovering what a crash left. Must run inside a `LocalSet`.
-    pub async fn open(_open: OpenLog) -> Result<(Rc<Log>, RecoveryReport), OpenError> {
-        todo!()
+    pub async fn open(open: OpenLog) -> Result<(Rc<Log>, RecoveryReport), OpenError> {
+        let recovered = recovery::recover(&open).await?;
+        let OpenLog { disk, dir, identity, config, shared, applied: _, on_event } = open;
+        let log = Log {
+            disk,
+            dir,
+            identity,
+            progress: Progress::new(recovered.state.last_index),
+            config: RefCell::new(config),
+            queue: WriteQueue::new(recovered.active, recovered.state.last_index),
+            state: RefCell::new(recovered.state),
+            full: Cell::new(false),
+            trimming: tokio::sync::Mutex::new(()),
+            shared,
+            on_event,
+        };
+        add(&log.shared.stats().damaged_ranges, recovered.report.damaged.len() as u64);
+        Ok((Rc::new(log), recovered.report))
     }
 
     // Writing ---------------------------------------------------------------------------------
@@ -140,148 +177,213 @@ impl Log {
     ///
     /// # Panics
     /// If an entry does not continue the log: its index, base offset, term, or framing.
-    pub fn append(self: &Rc<Self>, _entries: Vec<Entry>) -> Result<(), WriteError> {
-        todo!()
+    pub fn append(self: &Rc<Self>, entries: Vec<Entry>) -> Result<(), WriteError> {
+        self.queue.refusal()?;
+        let stats = self.shared.stats();
+        let mut state = self.state.borrow_mut();
+        let mut budget = self.shared.tail_budget.borrow_mut();
+        for entry in entries {
+            let checked = state.check(&entry);
+            state.push(checked.recent);
+            add(&stats.entries_appended, 1);
+            add(&stats.bytes_appended, u64::from(checked.recent.meta.size));
+            let Entry { index, header, body, .. } = entry;
+            budget.push(&state.tail, index, header.clone(), body.clone());
+            self.queue.push(PendingEntry { index, checked, header, body });
+        }
+        drop((state, budget));
+        self.wake_writer();
+        Ok(())
     }
 
     /// Forgets all entries from `from_index` on, because another leader's replace them. In memory this
     /// happens in the call, so entries may be appended right away: the disk cuts before it writes them.
-    /// The future resolves when the cut is durable; it may be dropped.
+    /// The future resolves when the cut is durable; it may be dropped. Beyond the last entry there is
+    /// nothing to forget.
     ///
     /// # Panics
     /// If `from_index` is at or below the applied index.
     pub fn truncate_suffix(
         self: &Rc<Self>,
-        _from_index: u64,
+        from_index: u64,
     ) -> impl Future<Output = Result<(), WriteError>> + use<> {
-        async { todo!() }
+        let refusal = self.queue.refusal();
+        let (reply, done) = oneshot::channel();
+        if refusal.is_ok() && from_index <= self.last_index() {
+            self.state.borrow_mut().truncate_suffix(from_index);
+            self.queue.truncate(from_index);
+            let on_disk = from_index <= self.queue.last_taken();
+            self.progress.truncate(from_index, on_disk);
+            self.progress.answer_flushed();
+        }
+        let cut_waits = self.progress.cut.get().is_some();
+        if refusal.is_ok() && cut_waits {
+            self.progress.cut_replies.borrow_mut().push(reply);
+            self.wake_writer();
+        }
+        async move {
+            refusal?;
+            if cut_waits { done.await.unwrap_or(Err(WriteError::Closed)) } else { Ok(()) }
+        }
     }
 
     /// Tells the log that entries up to `index` are committed and applied: their metadata may leave memory.
-    pub fn applied_to(&self, _index: u64) {
-        todo!()
+    pub fn applied_to(&self, index: u64) {
+        self.state.borrow_mut().applied_to(index);
     }
 
     /// Flushes everything appended so far, also with write caching.
     pub async fn flush(self: &Rc<Self>) -> Result<(), WriteError> {
-        todo!()
+        self.queue.refusal()?;
+        let target = self.last_index();
+        if self.progress.flushed.get() >= target && self.progress.cut.get().is_none() {
+            return Ok(());
+        }
+        let (reply, done) = oneshot::channel();
+        self.progress.await_flush(target, reply);
+        self.wake_writer();
+        done.await.unwrap_or(Err(WriteError::Closed))
     }
 
-    /// Flushes and leaves the files such that the next open need not verify anything. Later writes are refused.
+    /// Flushes and leaves the files such that the next open need not verify anything. Later writes are
+    /// refused. With a full disk it gives up on what is not written.
     pub async fn close(self: &Rc<Self>) -> Result<(), WriteError> {
-        todo!()
+        self.end(Ending::Close).await
     }
 
     /// Removes the partition's directory. Later writes are refused.
     pub async fn delete(self: &Rc<Self>) -> Result<(), WriteError> {
-        todo!()
+        self.end(Ending::Delete).await
+    }
+
+    async fn end(self: &Rc<Self>, ending: Ending) -> Result<(), WriteError> {
+        let (reply, done) = oneshot::channel();
+        self.queue.end(ending, reply)?;
+        self.wake_writer();
+        done.await.unwrap_or(Err(WriteError::Closed))
     }
 
     /// Changes limits and policies; they hold from the next entry on.
-    pub fn set_config(&self, _config: LogConfig) {
-        todo!()
+    pub fn set_config(self: &Rc<Self>, config: LogConfig) {
+        *self.config.borrow_mut() = config;
+        self.wake_writer();
+    }
+
+    fn wake_writer(self: &Rc<Self>) {
+        if self.queue.start() {
+            tokio::task::spawn_local(writer::run(Rc::clone(self)));
+        }
+    }
+
+    /// Tells the owner. No borrow may be held: it may call back.
+    pub(crate) fn tell(&self, event: LogEvent) {
+        (self.on_event)(event);
     }
 
     // Raft's view -----------------------------------------------------------------------------
 
     /// Index of the first entry there is; `last_index() + 1` if there is none.
     pub fn first_index(&self) -> u64 {
-        todo!()
+        self.state.borrow().first_index
     }
 
     /// Index of the last entry appended.
     pub fn last_index(&self) -> u64 {
-        todo!()
+        self.state.borrow().last_index
     }
 
     /// Term of the last entry appended; 0 for a new log.
     pub fn last_term(&self) -> u32 {
-        todo!()
+        self.state.borrow().last_term
     }
 
     /// Last index in the kernel's hands.
     pub fn written_index(&self) -> u64 {
-        todo!()
+        self.progress.written.get()
     }
 
     /// Last index that counts for acks=all.
     pub fn stable_index(&self) -> u64 {
-        todo!()
+        self.progress.stable.get()
     }
 
     /// Last index that survives a power cut.
     pub fn flushed_index(&self) -> u64 {
-        todo!()
+        self.progress.flushed.get()
     }
 
     /// The term of the entry at `index`, for `first_index - 1 ..= last_index`.
-    pub fn term(&self, _index: u64) -> Option<u32> {
-        todo!()
+    pub fn term(&self, index: u64) -> Option<u32> {
+        self.state.borrow().term(index)
     }
 
     /// What the ledger knows of the entry, if it is in memory, as all that are not applied are.
-    pub fn meta(&self, _index: u64) -> Option<EntryMeta> {
-        todo!()
+    pub fn meta(&self, index: u64) -> Option<EntryMeta> {
+        self.state.borrow().recent(index).map(|recent| recent.meta)
     }
 
     /// What the ledger knows of the entry, from disk if need be.
-    pub async fn load_meta(&self, _index: u64) -> Result<EntryMeta, ReadError> {
-        todo!()
+    pub async fn load_meta(&self, index: u64) -> Result<EntryMeta, ReadError> {
+        reader::load_meta(self, index).await
     }
 
     /// The entry, if the tail cache has it.
-    pub fn entry(&self, _index: u64) -> Option<Entry> {
-        todo!()
+    pub fn entry(&self, index: u64) -> Option<Entry> {
+        reader::cached_entry(&self.state.borrow(), index)
     }
 
-    /// The entries of `from..to` if the tail cache has as many of them as `max_bytes` allows: at least
-    /// one, then as many as fit.
-    pub fn try_entries(&self, _from: u64, _to: u64, _max_bytes: usize) -> Option<Vec<Entry>> {
-        todo!()
+    /// The entries of `from..to` if the tail cache has the first of them: at least one, then as many as
+    /// fit `max_bytes`.
+    pub fn try_entries(&self, from: u64, to: u64, max_bytes: usize) -> Option<Vec<Entry>> {
+        reader::cached_entries(&self.state.borrow(), from, to, max_bytes)
     }
 
-    /// The entries of `from..to`: at least one, then as many as fit `max_bytes`. From disk if need be,
-    /// verified, as copies: they may be truncated while they are on their way.
+    /// The entries of `from..to`: at least one, then as many as fit `max_bytes`, or fewer. From disk if need
+    /// be, verified, as copies: they may be truncated while they are on their way.
     pub async fn entries(
         &self,
-        _from: u64,
-        _to: u64,
-        _max_bytes: usize,
+        from: u64,
+        to: u64,
+        max_bytes: usize,
     ) -> Result<Vec<Entry>, ReadError> {
-        todo!()
+        reader::entries(self, from, to, max_bytes).await
     }
 
     // Readers' view ---------------------------------------------------------------------------
 
     /// The offset that the next record gets (log end offset).
     pub fn next_offset(&self) -> i64 {
-        todo!()
+        self.state.borrow().next_offset
     }
 
     /// First offset that is served.
     pub fn log_start_offset(&self) -> i64 {
-        todo!()
+        self.state.borrow().log_start_offset
     }
 
     /// Bytes of all segments, without preallocated space.
     pub fn size_bytes(&self) -> u64 {
-        todo!()
+        let log_len = |segment: &Rc<Segment>| u64::from(segment.extent().log_len);
+        self.state.borrow().segments.iter().map(log_len).sum()
     }
 
     /// Whether entries wait for disk space.
     pub fn is_full(&self) -> bool {
-        todo!()
+        self.full.get()
     }
 
     /// [`Log::read`] if the tail cache can answer it, or if it needs no bytes at all.
     pub fn try_read_cached(
         &self,
-        _from: i64,
-        _max_bytes: usize,
-        _upper: i64,
-        _min_one: bool,
+        from: i64,
+        max_bytes: usize,
+        upper: i64,
+        min_one: bool,
     ) -> Option<Result<Fetched, ReadError>> {
-        todo!()
+        let wanted = Wanted { from, bytes_max: max_bytes, upper, min_one };
+        let fetched = reader::read_cached(&self.state.borrow(), wanted).transpose()?;
+        add(&self.shared.stats().cached_reads, 1);
+        Some(fetched)
     }
 
     /// Reads whole batches from the one that contains `from`, as many as fit `max_bytes`, none that
@@ -293,47 +395,49 @@ impl Log {
     /// damage, for instance); read on at `next_offset`.
     pub async fn read(
         &self,
-        _from: i64,
-        _max_bytes: usize,
-        _upper: i64,
-        _min_one: bool,
+        from: i64,
+        max_bytes: usize,
+        upper: i64,
+        min_one: bool,
     ) -> Result<Fetched, ReadError> {
-        todo!()
+        reader::read(self, Wanted { from, bytes_max: max_bytes, upper, min_one }).await
     }
 
     /// The first record at or after the log start whose timestamp is at least `timestamp`, if its
-    /// offset is below `upper`.
+    /// offset is below `upper`, which must not be above what is committed.
     pub async fn offset_for_timestamp(
         &self,
-        _timestamp: i64,
-        _upper: i64,
+        timestamp: i64,
+        upper: i64,
     ) -> Result<Option<TimestampOffset>, ReadError> {
-        todo!()
+        timestamps::offset_for_timestamp(self, timestamp, upper).await
     }
 
-    /// The first record with the largest timestamp of all below `upper`.
+    /// The first record with the largest timestamp of all below `upper`, which must not be above
+    /// what is committed.
     pub async fn max_timestamp_offset(
         &self,
-        _upper: i64,
+        upper: i64,
     ) -> Result<Option<TimestampOffset>, ReadError> {
-        todo!()
+        timestamps::max_timestamp_offset(self, upper).await
     }
 
     /// The largest epoch that is not above `epoch`, and the offset where it ends: Kafka's
     /// OffsetForLeaderEpoch (KIP-101, KIP-279). `None` if `epoch` is newer than any, or there is none.
     /// The end of the newest epoch is the log end offset; the caller clips it to what may be seen.
-    pub fn epoch_end_offset(&self, _epoch: u32) -> Option<(u32, i64)> {
-        todo!()
+    pub fn epoch_end_offset(&self, epoch: u32) -> Option<(u32, i64)> {
+        let state = self.state.borrow();
+        state.epochs.end_offset(epoch, state.next_offset)
     }
 
     /// The newest leader epoch in the log.
     pub fn latest_epoch(&self) -> Option<u32> {
-        todo!()
+        self.state.borrow().epochs.latest()
     }
 
     /// The leader epoch of the record at `offset` (of the newest entry if there is none yet).
-    pub fn epoch_at(&self, _offset: i64) -> Option<u32> {
-        todo!()
+    pub fn epoch_at(&self, offset: i64) -> Option<u32> {
+        self.state.borrow().epochs.epoch_at(offset)
     }
 
     // Retention -------------------------------------------------------------------------------
@@ -341,18 +445,34 @@ impl Log {
     /// The offset that retention by time and size would make the new log start, at or below
     /// `upper` (the high watermark); `None` if there is nothing to delete. When the active segment itself has
     /// expired it is sealed in the background, and found deletable by a later call.
-    pub fn retention_start(self: &Rc<Self>, _now_ms: i64, _upper: i64) -> Option<i64> {
-        todo!()
+    pub fn retention_start(self: &Rc<Self>, now_ms: i64, upper: i64) -> Option<i64> {
+        let verdict = retention::judge(&self.state.borrow(), &self.config.borrow(), now_ms, upper);
+        if verdict.seal_active {
+            self.queue.request_roll();
+            self.wake_writer();
+        }
+        verdict.log_start
     }
 
-    /// Makes `offset` the log start, durably, then deletes the sealed segments wholly below it. Going back, or
-    /// staying, does nothing.
-    pub async fn advance_log_start(self: &Rc<Self>, _offset: i64) -> Result<(), WriteError> {
-        todo!()
+    /// Makes `offset` the log start, durably, then deletes the sealed segments wholly below it that are
+    /// applied. Going back, or staying, does nothing; beyond the log end, the log end is meant.
+    ///
+    /// # Errors
+    /// [`WriteError::Full`] if the log start could not be noted; it holds until the process ends.
+    pub async fn advance_log_start(self: &Rc<Self>, offset: i64) -> Result<(), WriteError> {
+        retention::advance(self, offset, 0).await
+    }
+
+    /// Deletes the sealed segments that hold nothing from `index` on, for a log whose entries own no
+    /// offsets. What is not applied stays.
+    pub async fn advance_first_index(self: &Rc<Self>, index: u64) -> Result<(), WriteError> {
+        retention::advance(self, 0, index).await
     }
 
     /// Damage known now: found by recovery or by reads.
     pub fn damage(&self) -> Vec<DamagedRange> {
-        todo!()
+        let state = self.state.borrow();
+        let in_segments = state.segments.iter().flat_map(|segment| segment.damage());
+        state.gaps.iter().cloned().chain(in_segments).collect()
     }
 }

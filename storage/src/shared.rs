@@ -1,6 +1,9 @@
 //! What all logs of one shard share: the tail cache's budget, the cache of mappings, counters.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+
+use crate::map_cache::MapCache;
+use crate::tail_cache::TailBudget;
 
 /// Limits of what the logs of a shard share.
 #[derive(Clone, Copy, Debug)]
@@ -41,16 +44,38 @@ pub struct LogStats {
 /// Shared by all logs of one shard.
 pub struct LogShared {
     stats: LogStats,
+    pub(crate) tail_budget: RefCell<TailBudget>,
+    pub(crate) maps: RefCell<MapCache>,
+    next_segment_id: Cell<u64>,
 }
 
 impl LogShared {
     /// Empty caches with these limits.
-    pub fn new(_config: SharedConfig) -> Self {
-        LogShared { stats: LogStats::default() }
+    pub fn new(config: SharedConfig) -> Self {
+        LogShared {
+            stats: LogStats::default(),
+            tail_budget: RefCell::new(TailBudget::new(config.tail_cache_bytes_max)),
+            maps: RefCell::new(MapCache::new(config.mappings_max)),
+            next_segment_id: Cell::new(0),
+        }
     }
 
     /// The counters.
     pub fn stats(&self) -> &LogStats {
         &self.stats
     }
+
+    /// Files mapped now.
+    pub fn mappings(&self) -> usize {
+        self.maps.borrow().len()
+    }
+
+    pub(crate) fn next_segment_id(&self) -> u64 {
+        self.next_segment_id.replace(self.next_segment_id.get() + 1)
+    }
+}
+
+/// Adds to a counter.
+pub(crate) fn add(counter: &Cell<u64>, by: u64) {
+    counter.set(counter.get().wrapping_add(by));
 }
