@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 mod entries;
+mod error;
 mod example;
 mod file;
 mod flags;
@@ -21,17 +22,19 @@ mod load;
 pub mod mirrors;
 mod nearest;
 mod reload;
+mod row;
 #[cfg(test)]
 mod tests;
 pub mod units;
 pub mod value;
 
 pub use entries::{Entries, Entry, Origin};
+pub use error::{ConfigError, Conflict};
 pub use example::example;
 pub use flags::ServeFlags;
 pub use host_port::HostPort;
 pub use kafka::{ConfigSource, KafkaSettings};
-pub use load::{ConfigError, Layers, load};
+pub use load::{Layers, load};
 pub use reload::{Reload, reload};
 
 /// Everything a broker is told before it starts.

@@ -4,6 +4,7 @@
 //! memory of its own, at the cost of an uncontended atomic addition. Reading adds the shards up. What
 //! every metric means stands in `docs/operations/metrics.md`; a test compares that page with this one.
 
+mod exposition;
 mod histogram;
 mod page;
 mod process;

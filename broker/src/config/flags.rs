@@ -24,8 +24,8 @@ pub struct ServeFlags {
 
     /// Where Kafka clients connect [default: 127.0.0.1:9092].
     ///
-    /// 0.0.0.0 or [::] listens on every interface; say with --advertise then what clients should
-    /// connect to. Port 0 takes any free port.
+    /// 0.0.0.0 listens on every interface; say with --advertise then what clients should connect
+    /// to. Port 0 takes any free port.
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<String>,
 

@@ -1,105 +1,17 @@
 //! From the four layers to one configuration, or to an error that says what to change and where.
 
 use std::ffi::OsString;
-use std::io;
-use std::path::{Path, PathBuf};
-
-use thiserror::Error;
+use std::path::Path;
 
 use super::entries::{Entry, Origin};
-use super::file::{self, NotToml};
-use super::kafka_names::{self, BROKER_SETTINGS, BrokerSetting};
-use super::keys::{self, KEYS, Key};
-use super::mirrors;
-use super::nearest::{distance, nearest};
+use super::error::{ConfigError, Conflict};
+use super::file;
+use super::kafka_names;
+use super::keys;
+use super::nearest::distance;
+use super::row::{Row, unknown, unknown_in_file};
 use super::value::BadValue;
 use super::{BrokerConfig, ServeFlags};
-
-/// Why a configuration is refused.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration file {}: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The file is not TOML.
-    #[error("{}:{}: {}", path.display(), source.line, source.message)]
-    NotToml {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: NotToml,
-    },
-    /// A setting nobody knows.
-    #[error("{origin}: there is no setting '{key}'{}", hint(.instead.as_deref()))]
-    UnknownKey {
-        /// Where it was written.
-        origin: Origin,
-        /// The name as written.
-        key: String,
-        /// The name that was probably meant.
-        instead: Option<String>,
-    },
-    /// A value that its setting cannot have.
-    #[error("{origin}: '{text}' is no value for {key}: {why}")]
-    BadValue {
-        /// Where it was written.
-        origin: Origin,
-        /// The setting.
-        key: &'static str,
-        /// The value as written.
-        text: String,
-        /// What it should be.
-        why: BadValue,
-    },
-    /// Two settings that do not go together.
-    #[error("{0}")]
-    Conflict(#[from] Conflict),
-}
-
-/// Settings that are each valid, but not together.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Conflict {
-    /// Clients would be sent to an address that is nobody's.
-    #[error(
-        "listen is every interface, which clients cannot connect to: say with advertise \
-         (--advertise HOST:PORT) which address they should use"
-    )]
-    NothingToAdvertise,
-    /// A single request of the largest size would never fit.
-    #[error(
-        "limits.request_memory_bytes ({memory}) is less than limits.request_bytes_max ({request}): \
-         one large request could never be read"
-    )]
-    RequestExceedsMemory {
-        /// The memory for all requests.
-        memory: usize,
-        /// The largest request.
-        request: usize,
-    },
-    /// Both servers want the same address.
-    #[error("listen and admin_listen are both {0}: give one of them another port")]
-    SameAddress(std::net::SocketAddr),
-    /// Compaction would have to happen before it may.
-    #[error(
-        "log.cleaner.min.compaction.lag.ms ({min}) is more than \
-         log.cleaner.max.compaction.lag.ms ({max})"
-    )]
-    CompactionLag {
-        /// The least wait.
-        min: String,
-        /// The longest wait.
-        max: String,
-    },
-}
-
-fn hint(instead: Option<&str>) -> String {
-    instead.map(|name| format!("; did you mean '{name}'?")).unwrap_or_default()
-}
 
 /// What the layers above the defaults hold.
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,38 +42,6 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
 /// A variable that is not UTF-8 cannot be one of ours.
 fn as_text((name, value): (OsString, OsString)) -> Option<(String, String)> {
     Some((name.into_string().ok()?, value.into_string().ok()?))
-}
-
-/// A row of one of the two tables of settings.
-#[derive(Clone, Copy)]
-pub(super) enum Row {
-    Own(&'static Key),
-    Kafka(&'static BrokerSetting),
-}
-
-impl Row {
-    /// The row called `name`: Thalweg's own, or Kafka's.
-    pub(super) fn find(name: &str) -> Option<Self> {
-        keys::find(name).map(Self::Own).or_else(|| kafka_names::find(name).map(Self::Kafka))
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Own(key) => key.name,
-            Self::Kafka(setting) => setting.name,
-        }
-    }
-
-    fn variable(self) -> String {
-        match self {
-            Self::Own(key) => key.variable(),
-            Self::Kafka(setting) => keys::variable(&format!("kafka.{}", setting.name)),
-        }
-    }
-
-    fn all() -> impl Iterator<Item = Self> {
-        KEYS.iter().map(Self::Own).chain(BROKER_SETTINGS.iter().map(Self::Kafka))
-    }
 }
 
 impl BrokerConfig {
@@ -273,30 +153,4 @@ impl BrokerConfig {
         }
         Ok(())
     }
-}
-
-fn unknown(origin: Origin, key: &str) -> ConfigError {
-    let instead = mirrors::find(key)
-        .map(|mirror| mirror.key)
-        .or_else(|| nearest(key, Row::all().map(Row::name)))
-        .map(str::to_owned);
-    ConfigError::UnknownKey { origin, key: key.to_owned(), instead }
-}
-
-/// In a file the table matters too, and a key in the wrong one is a likelier slip than a letter.
-fn unknown_in_file(origin: Origin, key: &str) -> ConfigError {
-    let name = key.strip_prefix("kafka.").unwrap_or(key);
-    let own = || nearest(name, KEYS.iter().map(|key| key.name)).map(str::to_owned);
-    let kafka = || {
-        let names = BROKER_SETTINGS.iter().map(|setting| setting.name);
-        nearest(name, names).map(|name| format!("kafka.{name}"))
-    };
-    let instead = if let Some(mirror) = mirrors::find(name) {
-        Some(mirror.key.to_owned())
-    } else if name == key && kafka_names::find(name).is_none() {
-        own().or_else(kafka)
-    } else {
-        kafka().or_else(own)
-    };
-    ConfigError::UnknownKey { origin, key: key.to_owned(), instead }
 }

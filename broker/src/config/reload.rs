@@ -6,9 +6,11 @@
 use std::path::Path;
 
 use super::BrokerConfig;
+use super::error::ConfigError;
 use super::kafka_names::BROKER_SETTINGS;
 use super::keys::KEYS;
-use super::load::{ConfigError, Layers, Row, read};
+use super::load::{Layers, read};
+use super::row::Row;
 
 /// What a reload came to.
 #[derive(Debug)]

@@ -244,6 +244,61 @@ fn every_flag_sets_its_key() {
 }
 
 #[test]
+fn the_help_of_every_flag_tells_its_default() {
+    use clap::CommandFactory;
+    let command = Serve::command();
+    let defaults = BrokerConfig::default();
+    for (flag, key) in [
+        ("data_dir", "data_dir"),
+        ("listen", "listen"),
+        ("admin_listen", "admin_listen"),
+        ("node_id", "node_id"),
+        ("shards", "shards"),
+        ("disk", "disk"),
+        ("log_format", "log.format"),
+        ("log_filter", "log.filter"),
+    ] {
+        let argument = command.get_arguments().find(|argument| argument.get_id() == flag);
+        let help = argument.and_then(|argument| argument.get_help()).expect(flag).to_string();
+        let default = (keys::find(key).expect(key).show)(&defaults);
+        assert!(help.contains(&format!("[default: {default}]")), "{flag}: {help}");
+    }
+}
+
+proptest::proptest! {
+    /// Whatever is written anywhere, the answer is a configuration or an error; and a value
+    /// that was taken is shown in a way that is taken again.
+    #[test]
+    fn any_text_is_taken_or_refused(index in 0..KEYS.len(), text in "[-+0-9a-zA-Z:.,=/ ]{0,20}") {
+        let key = KEYS.get(index).expect("in range");
+        let mut config = BrokerConfig::default();
+        if (key.apply)(&mut config, &text).is_ok() {
+            let mut copy = config.clone();
+            let shown = (key.show)(&config);
+            proptest::prop_assert_eq!((key.apply)(&mut copy, &shown), Ok(()), "{}", shown);
+            proptest::prop_assert_eq!(copy, config);
+        }
+    }
+
+    #[test]
+    fn any_file_is_taken_or_refused(content in "(\\PC{0,12}[\\[\\]=\"'.\n]){0,12}") {
+        let _ = from_file(&content);
+    }
+
+    #[test]
+    fn a_value_of_kafkas_is_kept_as_it_is_once_it_is_canonical(
+        index in 0..BROKER_SETTINGS.len(),
+        text in "[-+0-9a-zA-Z:.,* ]{0,20}",
+    ) {
+        let setting = BROKER_SETTINGS.get(index).expect("in range");
+        if let Ok(canonical) = setting.kind.canonical(&text) {
+            let again = setting.kind.canonical(&canonical);
+            proptest::prop_assert_eq!(again.as_deref(), Ok(canonical.as_str()));
+        }
+    }
+}
+
+#[test]
 fn the_example_file_is_up_to_date_and_means_what_the_defaults_mean() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations/thalweg.toml");
     if std::env::var_os("THALWEG_WRITE_DOCS").is_some() {

@@ -126,6 +126,16 @@ mod tests {
         assert_eq!(Unit::Bytes.plain("9000000PiB"), Err(BadValue::AboveMax(i64::MAX)));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_number_reads_back_as_itself(number: i64) {
+            for unit in [Unit::None, Unit::Bytes, Unit::Milliseconds, Unit::Minutes, Unit::Hours] {
+                let read = unit.plain(&unit.pretty(number));
+                proptest::prop_assert_eq!(read, Ok(number.to_string()));
+            }
+        }
+    }
+
     #[test]
     fn pretty_texts_read_back_as_the_same_number() {
         for (unit, number, text) in [

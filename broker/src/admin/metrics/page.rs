@@ -1,14 +1,12 @@
 //! The metrics page: every metric with its name, its help and its sum over all shards.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
 use thalweg_protocol::{ApiKey, ErrorCode};
 
 use super::Shared;
+use super::exposition::{Labels, Page, Value, sample};
 use super::histogram::Snapshot;
 use super::process::Process;
 use super::stripe::{CLOSE_REASONS, Count, Level, Stripe};
@@ -21,45 +19,13 @@ pub(super) fn encode(shared: &Shared) -> String {
     page.traffic(shared);
     page.connections(shared);
     page.topics(shared);
+    page.partitions(shared);
     page.logs(shared);
+    page.damage(shared);
+    page.memory_and_disk(shared);
     page.limits(shared);
     page.process(shared);
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(page));
-    let mut text = String::with_capacity(16 << 10);
-    text::encode(&mut text, &registry).expect("writing to a string cannot fail");
-    text
-}
-
-/// Metrics as they were read, before they are written.
-#[derive(Debug, Default)]
-struct Page {
-    metrics: Vec<Metric>,
-}
-
-#[derive(Debug)]
-struct Metric {
-    name: &'static str,
-    help: &'static str,
-    kind: MetricType,
-    samples: Vec<Sample>,
-}
-
-type Labels = Vec<(&'static str, String)>;
-
-#[derive(Debug)]
-struct Sample {
-    labels: Labels,
-    value: Value,
-}
-
-#[derive(Debug)]
-enum Value {
-    Counter(u64),
-    CounterSeconds(f64),
-    Gauge(i64),
-    GaugeSeconds(f64),
-    Histogram(Box<Snapshot>),
+    page.into_text()
 }
 
 impl Page {
@@ -71,11 +37,12 @@ impl Page {
             let key = *api as i16;
             let labels = || vec![("api", api.name().to_owned())];
             let mut snapshot = Snapshot::default();
-            let mut by_code = std::collections::BTreeMap::new();
+            // By name, because all codes younger than this software have the same one.
+            let mut by_name = BTreeMap::new();
             for stripe in &shared.stripes {
                 snapshot.add(stripe.answered(key));
                 for (code, count) in stripe.errors(key) {
-                    *by_code.entry(code).or_insert(0) += count;
+                    *by_name.entry(ErrorCode::from(code).name()).or_insert(0) += count;
                 }
             }
             // An API that nobody has used is left out: sixty empty histograms would be most of the page.
@@ -83,9 +50,9 @@ impl Page {
                 answered.push(sample(labels(), Value::Counter(snapshot.count())));
                 durations.push(sample(labels(), Value::Histogram(Box::new(snapshot))));
             }
-            for (code, count) in by_code {
+            for (name, count) in by_name {
                 let mut labels = labels();
-                labels.push(("error", ErrorCode::from(code).name().to_owned()));
+                labels.push(("error", name.to_owned()));
                 errors.push(sample(labels, Value::Counter(count)));
             }
         }
@@ -197,23 +164,16 @@ impl Page {
         );
     }
 
-    fn logs(&mut self, shared: &Shared) {
-        let level = |level: fn(&Stripe) -> &Level| -> u64 {
-            let levels = shared.stripes.iter().map(|stripe| level(stripe).get());
-            levels.sum::<i64>().try_into().unwrap_or_default()
-        };
-        self.gauge("thalweg_partitions", "Partition replicas here.", level(|s| &s.partitions));
-        self.gauge(
-            "thalweg_partition_leaders",
-            "Partitions led by this broker.",
-            level(|s| &s.leaders),
-        );
-        self.counter(
-            "thalweg_elections",
-            "Elections begun by partitions here.",
-            sum(shared, |stripe| &stripe.elections),
-        );
+    fn partitions(&mut self, shared: &Shared) {
+        let partitions = level(shared, |stripe| &stripe.partitions);
+        self.gauge("thalweg_partitions", "Partition replicas here.", partitions);
+        let leaders = level(shared, |stripe| &stripe.leaders);
+        self.gauge("thalweg_partition_leaders", "Partitions led by this broker.", leaders);
+        let elections = sum(shared, |stripe| &stripe.elections);
+        self.counter("thalweg_elections", "Elections begun by partitions here.", elections);
+    }
 
+    fn logs(&mut self, shared: &Shared) {
         let mut flushes = Snapshot::default();
         for stripe in &shared.stripes {
             flushes.add(&stripe.flushes);
@@ -243,11 +203,9 @@ impl Page {
             MetricType::Counter,
             vec![from("cache", cached), from("file", cold)],
         );
-        self.gauge(
-            "thalweg_logs_waiting_for_space",
-            "Logs that cannot write because the disk is full.",
-            level(|stripe| &stripe.log.waiting_for_space),
-        );
+    }
+
+    fn damage(&mut self, shared: &Shared) {
         self.counter(
             "thalweg_log_damaged_ranges",
             "Ranges of logs found damaged, at start or by a read.",
@@ -263,16 +221,25 @@ impl Page {
             "Ledgers that had to be rebuilt from their logs at start.",
             sum(shared, |stripe| &stripe.recovery_ledgers_rebuilt),
         );
-        self.gauge(
+    }
+
+    fn memory_and_disk(&mut self, shared: &Shared) {
+        let mut gauge = |name, help, of: fn(&Stripe) -> &Level| {
+            self.gauge(name, help, level(shared, of));
+        };
+        gauge(
             "thalweg_tail_cache_bytes",
             "Memory that holds the newest records for consumers that keep up.",
-            level(|stripe| &stripe.log.tail_cache_bytes),
+            |stripe| &stripe.log.tail_cache_bytes,
         );
-        self.gauge("thalweg_maps", "Segment files mapped into memory.", level(|s| &s.log.maps));
-        self.gauge(
-            "thalweg_ring_in_flight",
-            "Disk operations under way.",
-            level(|stripe| &stripe.log.ring_in_flight),
+        gauge("thalweg_maps", "Segment files mapped into memory.", |stripe| &stripe.log.maps);
+        gauge("thalweg_ring_in_flight", "Disk operations under way.", |stripe| {
+            &stripe.log.ring_in_flight
+        });
+        gauge(
+            "thalweg_logs_waiting_for_space",
+            "Logs that cannot write because the disk is full.",
+            |stripe| &stripe.log.waiting_for_space,
         );
     }
 
@@ -356,68 +323,13 @@ impl Page {
             self.push(name, help, kind, samples);
         }
     }
-
-    fn counter(&mut self, name: &'static str, help: &'static str, value: u64) {
-        let samples = vec![sample(Labels::new(), Value::Counter(value))];
-        self.push(name, help, MetricType::Counter, samples);
-    }
-
-    fn gauge(&mut self, name: &'static str, help: &'static str, value: u64) {
-        let value = Value::Gauge(value.try_into().unwrap_or(i64::MAX));
-        self.push(name, help, MetricType::Gauge, vec![sample(Labels::new(), value)]);
-    }
-
-    fn push(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        kind: MetricType,
-        samples: Vec<Sample>,
-    ) {
-        self.metrics.push(Metric { name, help, kind, samples });
-    }
-}
-
-fn sample(labels: Labels, value: Value) -> Sample {
-    Sample { labels, value }
 }
 
 fn sum(shared: &Shared, count: fn(&Stripe) -> &Count) -> u64 {
     shared.stripes.iter().map(|stripe| count(stripe).get()).sum()
 }
 
-impl Collector for Page {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for metric in &self.metrics {
-            let mut encoder =
-                encoder.encode_descriptor(metric.name, metric.help, None, metric.kind)?;
-            for sample in &metric.samples {
-                let labels = sample.labels.as_slice();
-                // An empty set of labels would be written as `{}`.
-                if labels.is_empty() {
-                    sample.value.encode(&mut encoder)?;
-                } else {
-                    sample.value.encode(&mut encoder.encode_family(&labels)?)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Value {
-    fn encode(&self, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
-        match self {
-            Self::Counter(n) => encoder.encode_counter::<NoLabelSet, _, u64>(n, None),
-            Self::CounterSeconds(n) => encoder.encode_counter::<NoLabelSet, _, f64>(n, None),
-            Self::Gauge(n) => encoder.encode_gauge(n),
-            Self::GaugeSeconds(n) => encoder.encode_gauge(n),
-            Self::Histogram(snapshot) => encoder.encode_histogram::<NoLabelSet>(
-                snapshot.sum_seconds(),
-                snapshot.count(),
-                &snapshot.buckets(),
-                None,
-            ),
-        }
-    }
+fn level(shared: &Shared, level: fn(&Stripe) -> &Level) -> u64 {
+    let levels = shared.stripes.iter().map(|stripe| level(stripe).get());
+    levels.sum::<i64>().try_into().unwrap_or_default()
 }

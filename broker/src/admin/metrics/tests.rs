@@ -92,6 +92,25 @@ fn a_scrape_adds_the_shards_up() {
 }
 
 #[test]
+fn no_series_is_there_twice() {
+    let metrics = metrics(2);
+    for code in -1..=200 {
+        metrics.on_error_code(3, code);
+    }
+    let page = metrics.encode();
+    let series: Vec<_> = page
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(series, _)| series)
+        .collect();
+    let distinct: std::collections::BTreeSet<_> = series.iter().collect();
+    assert_eq!(series.len(), distinct.len());
+    let errors = series.iter().filter(|series| series.contains("UNKNOWN_SERVER_ERROR"));
+    assert_eq!(errors.count(), 1);
+}
+
+#[test]
 fn the_page_stays_small_until_things_happen() {
     let page = metrics(1).encode();
     assert!(page.ends_with("# EOF\n"));

@@ -1,0 +1,97 @@
+//! Why a configuration is refused: where, what, and what to write instead.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::entries::Origin;
+use super::file::NotToml;
+use super::value::BadValue;
+
+/// Why a configuration is refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}:{}: {}", path.display(), source.line, source.message)]
+    NotToml {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: NotToml,
+    },
+    /// A setting nobody knows.
+    #[error("{origin}: there is no setting '{key}'{}", hint(.instead.as_deref()))]
+    UnknownKey {
+        /// Where it was written.
+        origin: Origin,
+        /// The name as written.
+        key: String,
+        /// The name that was probably meant.
+        instead: Option<String>,
+    },
+    /// A value that its setting cannot have.
+    #[error("{origin}: '{text}' is no value for {key}: {why}")]
+    BadValue {
+        /// Where it was written.
+        origin: Origin,
+        /// The setting.
+        key: &'static str,
+        /// The value as written.
+        text: String,
+        /// What it should be.
+        why: BadValue,
+    },
+    /// Two settings that do not go together.
+    #[error("{0}")]
+    Conflict(#[from] Conflict),
+}
+
+/// Settings that are each valid, but not together.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Conflict {
+    /// Clients would be sent to an address that is nobody's.
+    #[error(
+        "listen is every interface, which clients cannot connect to: say with advertise \
+         (--advertise HOST:PORT) which address they should use"
+    )]
+    NothingToAdvertise,
+    /// A single request of the largest size would never fit.
+    #[error(
+        "limits.request_memory_bytes ({memory}) is less than limits.request_bytes_max ({request}): \
+         one large request could never be read"
+    )]
+    RequestExceedsMemory {
+        /// The memory for all requests.
+        memory: usize,
+        /// The largest request.
+        request: usize,
+    },
+    /// Both servers want the same address.
+    #[error("listen and admin_listen are both {0}: give one of them another port")]
+    SameAddress(SocketAddr),
+    /// Compaction would have to happen before it may.
+    #[error(
+        "log.cleaner.min.compaction.lag.ms ({min}) is more than \
+         log.cleaner.max.compaction.lag.ms ({max})"
+    )]
+    CompactionLag {
+        /// The least wait.
+        min: String,
+        /// The longest wait.
+        max: String,
+    },
+}
+
+fn hint(instead: Option<&str>) -> String {
+    instead.map(|name| format!("; did you mean '{name}'?")).unwrap_or_default()
+}
