@@ -3,7 +3,7 @@
 /** Reports one line for each step, in the form tests/interop/run reads. */
 
 /** A broker that is slower than this at anything we ask has failed. */
-const DEADLINE_MS = 30_000
+const DEADLINE_MS = 15_000
 
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms))
 

@@ -145,6 +145,7 @@ const main = async () => {
 }
 
 main().catch(error => {
+  console.log(`FAIL connect: ${error}`)
   console.error(error)
   process.exit(1)
 })

@@ -28,7 +28,7 @@ step() {
 }
 
 kcat_() {
-    timeout 60 kcat -b "$BOOTSTRAP" -q "$@"
+    timeout 15 kcat -b "$BOOTSTRAP" -q "$@"
 }
 
 # The lines of one half of a codec's block, "key<TAB>value"; every tenth lacks a key, every tenth a value.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # A broker that is slower than this at anything we ask has failed.
-DEADLINE_S = 30
+DEADLINE_S = 15
 
 
 def bootstrap() -> str:

@@ -12,7 +12,7 @@ import (
 )
 
 // Deadline is for anything we ask of a broker: one that is slower has failed.
-const Deadline = 30 * time.Second
+const Deadline = 15 * time.Second
 
 type Steps struct {
 	failed bool

@@ -5,7 +5,7 @@ import java.util.concurrent.Callable;
 /** Reports one line for each step, in the form tests/interop/run reads. */
 final class Steps {
     /** A broker that is slower than this at anything we ask has failed. */
-    static final Duration DEADLINE = Duration.ofSeconds(30);
+    static final Duration DEADLINE = Duration.ofSeconds(15);
 
     interface Step {
         void run() throws Exception;

@@ -224,7 +224,7 @@ impl Suite {
 
 fn config(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap).set("message.timeout.ms", "30000");
+    config.set("bootstrap.servers", bootstrap).set("message.timeout.ms", "15000");
     config
 }
 

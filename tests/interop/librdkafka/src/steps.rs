@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 /// A broker that is slower than this at anything we ask has failed.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(15);
 
 #[derive(Default)]
 pub struct Steps {
