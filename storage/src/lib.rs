@@ -3,8 +3,11 @@
 //! This crate knows record batches, not requests: the broker decides what to append and who may
 //! read it; this crate decides how it lies on disk, when it is durable, and what a crash left.
 
+pub mod atomic_file;
+pub mod data_dir;
 pub mod disk;
 mod mmap;
+pub mod votes;
 
 mod active;
 mod cold;

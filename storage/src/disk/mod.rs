@@ -25,6 +25,7 @@ mod syscall;
 #[cfg(target_os = "linux")]
 mod uring;
 
+pub(crate) use self::names::{parent_of, sync_dir};
 pub use self::stats::{DiskStats, SyncObserver};
 pub use self::std::StdDisk;
 #[cfg(target_os = "linux")]
