@@ -4,7 +4,7 @@
 //! file in `docs/operations/thalweg.toml` is this text; a test compares the two.
 
 use super::BrokerConfig;
-use super::kafka_names::{BROKER_SETTINGS, BrokerSetting};
+use super::kafka_names::{BROKER_SETTINGS, BrokerSetting, Changeable};
 use super::keys::KEYS;
 use super::units::Unit;
 use crate::topic_config::broker_documentation;
@@ -45,7 +45,11 @@ pub fn example() -> String {
     }
     text.push_str(KAFKA_HEADER);
     for setting in BROKER_SETTINGS {
-        let note = if setting.dynamic { " (dynamic)" } else { "" };
+        let note = match setting.change {
+            Changeable::Dynamically => " (dynamic)",
+            Changeable::ByReload => "",
+            Changeable::ByRestart => " (restart)",
+        };
         push_prose(&mut text, &format!("{}{note}", broker_documentation(setting)));
         match setting.default {
             Some(default) => {

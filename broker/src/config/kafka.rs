@@ -112,6 +112,16 @@ impl KafkaSettings {
         })
     }
 
+    /// Gives `name` the static value it has in `running`, or none.
+    pub(super) fn keep_static(&mut self, name: &'static str, running: &Self) {
+        let mut layers = self.layers.clone();
+        match running.layers.fixed.get(name) {
+            Some(value) => layers.fixed.insert(name, value.clone()),
+            None => layers.fixed.remove(name),
+        };
+        *self = Self::from_layers(layers);
+    }
+
     /// Takes over the dynamic layers of `running`.
     pub(super) fn keep_dynamic(&mut self, running: &Self) {
         let fixed = std::mem::take(&mut self.layers.fixed);
@@ -181,7 +191,7 @@ impl Layers {
 fn known(stored: &BTreeMap<String, String>) -> Layer {
     BROKER_SETTINGS
         .iter()
-        .filter(|setting| setting.dynamic)
+        .filter(|setting| setting.is_dynamic())
         .filter_map(|setting| {
             let value = setting.kind.canonical(stored.get(setting.name)?).ok()?;
             Some((setting.name, value))

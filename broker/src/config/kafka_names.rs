@@ -6,6 +6,7 @@
 
 use super::units::Unit;
 use super::value::Kind;
+use Changeable::{ByReload, ByRestart, Dynamically};
 
 /// One broker setting under Kafka's name.
 #[derive(Debug)]
@@ -18,10 +19,28 @@ pub struct BrokerSetting {
     pub unit: Unit,
     /// The value when nobody sets it; without one the setting is unset.
     pub default: Option<&'static str>,
-    /// Whether an admin client may change it while the broker runs.
-    pub dynamic: bool,
+    /// How it can be changed while the broker runs.
+    pub change: Changeable,
     /// What it does.
     pub documentation: &'static str,
+}
+
+impl BrokerSetting {
+    /// Whether admin clients may change it.
+    pub const fn is_dynamic(&self) -> bool {
+        matches!(self.change, Dynamically)
+    }
+}
+
+/// How a setting can be changed while the broker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changeable {
+    /// By an admin client, or in the file with a reload.
+    Dynamically,
+    /// In the file, with a reload.
+    ByReload,
+    /// In the file, for the next start.
+    ByRestart,
 }
 
 /// The words of `cleanup.policy`.
@@ -45,24 +64,15 @@ pub const LONG_OR_INHERITED: Kind = Kind::Long { min: -2 };
 /// `i64::MAX`, which Kafka uses for "never".
 pub const NEVER: &str = "9223372036854775807";
 
-const fn dynamic(
+const fn row(
+    change: Changeable,
     name: &'static str,
     kind: Kind,
     unit: Unit,
     default: Option<&'static str>,
     documentation: &'static str,
 ) -> BrokerSetting {
-    BrokerSetting { name, kind, unit, default, dynamic: true, documentation }
-}
-
-const fn fixed(
-    name: &'static str,
-    kind: Kind,
-    unit: Unit,
-    default: Option<&'static str>,
-    documentation: &'static str,
-) -> BrokerSetting {
-    BrokerSetting { name, kind, unit, default, dynamic: false, documentation }
+    BrokerSetting { name, kind, unit, default, change, documentation }
 }
 
 /// The setting called `name`.
@@ -73,103 +83,104 @@ pub fn find(name: &str) -> Option<&'static BrokerSetting> {
 /// All broker settings under Kafka's names.
 #[rustfmt::skip] // A table reads best with one entry a paragraph.
 pub static BROKER_SETTINGS: &[BrokerSetting] = &[
-    fixed("num.partitions", Kind::int_from(1), Unit::None, Some("1"),
+    row(ByReload, "num.partitions", Kind::int_from(1), Unit::None, Some("1"),
         "Partitions of a topic that is created without saying how many."),
-    fixed("default.replication.factor", Kind::Int { min: 1, max: 32_767 }, Unit::None, Some("1"),
+    row(ByReload, "default.replication.factor", Kind::Int { min: 1, max: 32_767 }, Unit::None, Some("1"),
         "Replicas of each partition of a topic that is created without saying how many."),
-    fixed("auto.create.topics.enable", Kind::Boolean, Unit::None, Some("true"),
+    row(ByReload, "auto.create.topics.enable", Kind::Boolean, Unit::None, Some("true"),
         "Whether asking for the metadata of an unknown topic creates it, if the client allows that."),
-    fixed("delete.topic.enable", Kind::Boolean, Unit::None, Some("true"),
+    row(ByReload, "delete.topic.enable", Kind::Boolean, Unit::None, Some("true"),
         "Whether topics can be deleted."),
-    fixed("fetch.max.bytes", Kind::int_from(1024), Unit::Bytes, Some("57671680"),
+    row(ByReload, "fetch.max.bytes", Kind::int_from(1024), Unit::Bytes, Some("57671680"),
         "The most bytes one Fetch is answered with, whatever the client asks for. A first batch \
          larger than that still comes whole."),
-    fixed("max.incremental.fetch.session.cache.slots", Kind::INT, Unit::None, Some("1000"),
+    row(ByRestart, "max.incremental.fetch.session.cache.slots", Kind::INT, Unit::None, Some("1000"),
         "How many fetch sessions (KIP-227) the broker keeps; 0 turns them off."),
-    fixed("log.retention.check.interval.ms", Kind::Long { min: 1 }, Unit::Milliseconds, Some("300000"),
+    row(ByReload, "log.retention.check.interval.ms", Kind::Long { min: 1 }, Unit::Milliseconds, Some("300000"),
         "How often partitions look for segments that retention lets go."),
-    dynamic("producer.id.expiration.ms", Kind::Int { min: 1, max: i32::MAX }, Unit::Milliseconds, Some("86400000"),
+    row(Dynamically, "producer.id.expiration.ms", Kind::Int { min: 1, max: i32::MAX }, Unit::Milliseconds, Some("86400000"),
         "How long an idempotent producer that sends nothing is remembered."),
 
-    dynamic("log.cleanup.policy", CLEANUP_POLICIES, Unit::None, Some("delete"),
+    row(Dynamically, "log.cleanup.policy", CLEANUP_POLICIES, Unit::None, Some("delete"),
         "What happens to old segments: delete drops them by time and size, compact keeps the last \
-         record of each key, both does both."),
-    dynamic("log.retention.ms", LONG_OR_UNLIMITED, Unit::Milliseconds, None,
+         record of each key, both does both. Logs are not compacted yet: what a compacted topic has is \
+         kept."),
+    row(Dynamically, "log.retention.ms", LONG_OR_UNLIMITED, Unit::Milliseconds, None,
         "How long records are kept; -1 keeps them for ever. Unset, log.retention.minutes counts, \
          then log.retention.hours."),
-    fixed("log.retention.minutes", Kind::int_from(-1), Unit::Minutes, None,
+    row(ByReload, "log.retention.minutes", Kind::int_from(-1), Unit::Minutes, None,
         "How long records are kept, if log.retention.ms is not set."),
-    fixed("log.retention.hours", Kind::int_from(-1), Unit::Hours, Some("168"),
+    row(ByReload, "log.retention.hours", Kind::int_from(-1), Unit::Hours, Some("168"),
         "How long records are kept, if neither log.retention.ms nor log.retention.minutes is set."),
-    dynamic("log.retention.bytes", LONG_OR_UNLIMITED, Unit::Bytes, Some("-1"),
+    row(Dynamically, "log.retention.bytes", LONG_OR_UNLIMITED, Unit::Bytes, Some("-1"),
         "How large a partition may grow before its oldest segments go; -1 sets no limit."),
-    dynamic("log.segment.bytes", SEGMENT_BYTES, Unit::Bytes, Some("1073741824"),
+    row(Dynamically, "log.segment.bytes", SEGMENT_BYTES, Unit::Bytes, Some("1073741824"),
         "The size at which a new segment is begun. Retention drops whole segments."),
-    dynamic("log.roll.ms", Kind::Long { min: 1 }, Unit::Milliseconds, None,
+    row(Dynamically, "log.roll.ms", Kind::Long { min: 1 }, Unit::Milliseconds, None,
         "The age at which a new segment is begun even if the last is not full. Unset, \
          log.roll.hours counts."),
-    fixed("log.roll.hours", Kind::int_from(1), Unit::Hours, Some("168"),
+    row(ByReload, "log.roll.hours", Kind::int_from(1), Unit::Hours, Some("168"),
         "The age at which a new segment is begun, if log.roll.ms is not set."),
-    dynamic("log.roll.jitter.ms", Kind::LONG, Unit::Milliseconds, None,
+    row(Dynamically, "log.roll.jitter.ms", Kind::LONG, Unit::Milliseconds, None,
         "The most by which a segment is begun early, so that not all begin at once. Unset, \
          log.roll.jitter.hours counts."),
-    fixed("log.roll.jitter.hours", Kind::INT, Unit::Hours, Some("0"),
+    row(ByReload, "log.roll.jitter.hours", Kind::INT, Unit::Hours, Some("0"),
         "The most by which a segment is begun early, if log.roll.jitter.ms is not set."),
-    dynamic("log.index.size.max.bytes", Kind::int_from(4), Unit::Bytes, Some("10485760"),
+    row(Dynamically, "log.index.size.max.bytes", Kind::int_from(4), Unit::Bytes, Some("10485760"),
         "The largest index of one segment."),
-    dynamic("log.index.interval.bytes", Kind::INT, Unit::Bytes, Some("4096"),
+    row(Dynamically, "log.index.interval.bytes", Kind::INT, Unit::Bytes, Some("4096"),
         "How many bytes of log lie between two index entries."),
-    dynamic("log.segment.delete.delay.ms", Kind::LONG, Unit::Milliseconds, Some("60000"),
+    row(Dynamically, "log.segment.delete.delay.ms", Kind::LONG, Unit::Milliseconds, Some("60000"),
         "How long the files of a dropped segment stay on disk."),
-    dynamic("log.preallocate", Kind::Boolean, Unit::None, Some("false"),
+    row(Dynamically, "log.preallocate", Kind::Boolean, Unit::None, Some("false"),
         "Whether a new segment's file takes its full size at once."),
-    dynamic("log.flush.interval.messages", Kind::Long { min: 1 }, Unit::None, Some(NEVER),
+    row(Dynamically, "log.flush.interval.messages", Kind::Long { min: 1 }, Unit::None, Some(NEVER),
         "Records after which a partition with write.caching is flushed."),
-    dynamic("log.flush.interval.ms", Kind::LONG, Unit::Milliseconds, None,
+    row(Dynamically, "log.flush.interval.ms", Kind::LONG, Unit::Milliseconds, None,
         "Time after which a partition with write.caching is flushed. Unset, \
          log.flush.scheduler.interval.ms counts."),
-    fixed("log.flush.scheduler.interval.ms", Kind::LONG, Unit::Milliseconds, Some(NEVER),
+    row(ByReload, "log.flush.scheduler.interval.ms", Kind::LONG, Unit::Milliseconds, Some(NEVER),
         "Time after which a partition with write.caching is flushed, if log.flush.interval.ms is \
          not set."),
-    dynamic("write.caching", Kind::Boolean, Unit::None, Some("false"),
+    row(Dynamically, "write.caching", Kind::Boolean, Unit::None, Some("false"),
         "Thalweg's own. With false, acks=all means that a majority of the replicas has flushed the \
          records to disk. With true, that a majority has them in memory, as in Kafka: faster, but \
          losing power on a majority of the machines at once loses acknowledged records."),
 
-    dynamic("message.max.bytes", Kind::INT, Unit::Bytes, Some("1048588"),
+    row(Dynamically, "message.max.bytes", Kind::INT, Unit::Bytes, Some("1048588"),
         "The largest batch, after compression, that a producer may send."),
-    dynamic("compression.type", COMPRESSION_TYPES, Unit::None, Some("producer"),
+    row(Dynamically, "compression.type", COMPRESSION_TYPES, Unit::None, Some("producer"),
         "How batches are stored: producer leaves them as they come, any other word makes the \
          broker compress them so."),
-    dynamic("compression.gzip.level", Kind::GzipLevel, Unit::None, Some("-1"),
+    row(Dynamically, "compression.gzip.level", Kind::GzipLevel, Unit::None, Some("-1"),
         "The level of gzip: 1 to 9, or -1 for its default."),
-    dynamic("compression.lz4.level", LZ4_LEVEL, Unit::None, Some("9"),
+    row(Dynamically, "compression.lz4.level", LZ4_LEVEL, Unit::None, Some("9"),
         "The level of lz4: 1 to 17."),
-    dynamic("compression.zstd.level", ZSTD_LEVEL, Unit::None, Some("3"),
+    row(Dynamically, "compression.zstd.level", ZSTD_LEVEL, Unit::None, Some("3"),
         "The level of zstd: -131072 to 22."),
-    dynamic("log.message.timestamp.type", TIMESTAMP_TYPES, Unit::None, Some("CreateTime"),
+    row(Dynamically, "log.message.timestamp.type", TIMESTAMP_TYPES, Unit::None, Some("CreateTime"),
         "Whether records keep the producer's time (CreateTime) or take the broker's \
          (LogAppendTime)."),
-    dynamic("log.message.timestamp.before.max.ms", Kind::LONG, Unit::Milliseconds, Some(NEVER),
+    row(Dynamically, "log.message.timestamp.before.max.ms", Kind::LONG, Unit::Milliseconds, Some(NEVER),
         "How far a record's CreateTime may lie behind the broker's clock."),
-    dynamic("log.message.timestamp.after.max.ms", Kind::LONG, Unit::Milliseconds, Some("3600000"),
+    row(Dynamically, "log.message.timestamp.after.max.ms", Kind::LONG, Unit::Milliseconds, Some("3600000"),
         "How far a record's CreateTime may lie ahead of the broker's clock."),
-    dynamic("min.insync.replicas", Kind::int_from(1), Unit::None, Some("1"),
+    row(Dynamically, "min.insync.replicas", Kind::int_from(1), Unit::None, Some("1"),
         "How many replicas must be able to take a record before acks=all is accepted. A majority \
          is always needed, whatever this says."),
-    dynamic("unclean.leader.election.enable", Kind::Boolean, Unit::None, Some("false"),
+    row(Dynamically, "unclean.leader.election.enable", Kind::Boolean, Unit::None, Some("false"),
         "Whether a replica that lacks acknowledged records may lead."),
 
-    dynamic("log.cleaner.delete.retention.ms", Kind::LONG, Unit::Milliseconds, Some("86400000"),
+    row(Dynamically, "log.cleaner.delete.retention.ms", Kind::LONG, Unit::Milliseconds, Some("86400000"),
         "How long compaction keeps the tombstone of a deleted key."),
-    dynamic("log.cleaner.min.compaction.lag.ms", Kind::LONG, Unit::Milliseconds, Some("0"),
+    row(Dynamically, "log.cleaner.min.compaction.lag.ms", Kind::LONG, Unit::Milliseconds, Some("0"),
         "How long a record is safe from compaction."),
-    dynamic("log.cleaner.max.compaction.lag.ms", Kind::Long { min: 1 }, Unit::Milliseconds, Some(NEVER),
+    row(Dynamically, "log.cleaner.max.compaction.lag.ms", Kind::Long { min: 1 }, Unit::Milliseconds, Some(NEVER),
         "How long a record may wait for compaction."),
-    dynamic("log.cleaner.min.cleanable.ratio", Kind::Ratio, Unit::None, Some("0.5"),
+    row(Dynamically, "log.cleaner.min.cleanable.ratio", Kind::Ratio, Unit::None, Some("0.5"),
         "The part of a log that must be uncompacted before compaction is worth its cost."),
-    dynamic("log.local.retention.ms", LONG_OR_INHERITED, Unit::Milliseconds, Some("-2"),
+    row(Dynamically, "log.local.retention.ms", LONG_OR_INHERITED, Unit::Milliseconds, Some("-2"),
         "How long records of a tiered topic stay on local disk."),
-    dynamic("log.local.retention.bytes", LONG_OR_INHERITED, Unit::Bytes, Some("-2"),
+    row(Dynamically, "log.local.retention.bytes", LONG_OR_INHERITED, Unit::Bytes, Some("-2"),
         "How much of a tiered topic's partition stays on local disk."),
 ];

@@ -216,7 +216,7 @@ pub static KEYS: &[Key] = &[
         "limits.connections_max",
         None,
         1,
-        true,
+        false,
         limits.connections_max,
         "Connections open at once. Further ones are closed as they arrive."
     ),
@@ -259,7 +259,7 @@ pub static KEYS: &[Key] = &[
         "limits.disk_reserve_bytes",
         Bytes,
         0,
-        true,
+        false,
         limits.disk_reserve_bytes,
         "Free disk space below which writes are refused. Reads go on, and writes resume by \
          themselves once there is room."

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::BrokerConfig;
 use super::error::ConfigError;
-use super::kafka_names::BROKER_SETTINGS;
+use super::kafka_names::{BROKER_SETTINGS, Changeable};
 use super::keys::KEYS;
 use super::load::{Layers, read};
 use super::row::Row;
@@ -53,14 +53,25 @@ impl BrokerConfig {
             } else {
                 needs_restart.push(key.name);
                 (key.apply)(&mut config, &running).expect("a value shown reads back");
-                match self.entries.get(key.name) {
-                    Some(entry) => config.entries.insert(key.name, entry.clone()),
-                    None => config.entries.remove(key.name),
-                };
             }
         }
-        let names = BROKER_SETTINGS.iter().map(|setting| setting.name);
-        changed.extend(names.filter(|name| self.kafka.get(name) != config.kafka.get(name)));
+        for setting in BROKER_SETTINGS {
+            if self.kafka.get(setting.name) == config.kafka.get(setting.name) {
+                continue;
+            }
+            if setting.change == Changeable::ByRestart {
+                needs_restart.push(setting.name);
+                config.kafka.keep_static(setting.name, &self.kafka);
+            } else {
+                changed.push(setting.name);
+            }
+        }
+        for name in &needs_restart {
+            match self.entries.get(name) {
+                Some(entry) => config.entries.insert(name, entry.clone()),
+                None => config.entries.remove(name),
+            };
+        }
         Ok(Reload { config, changed, needs_restart })
     }
 }

@@ -48,7 +48,8 @@ pub(super) fn unknown(origin: Origin, key: &str) -> ConfigError {
     ConfigError::UnknownKey { origin, key: key.to_owned(), instead }
 }
 
-/// The error for `key`, written in a file. There the table matters too, and a key in the wrong one is a likelier slip than a letter.
+/// The error for `key`, written in a file. There the table matters too, and a key in the wrong one
+/// is a likelier slip than a letter.
 pub(super) fn unknown_in_file(origin: Origin, key: &str) -> ConfigError {
     let name = key.strip_prefix("kafka.").unwrap_or(key);
     let own = || nearest(name, KEYS.iter().map(|key| key.name)).map(str::to_owned);

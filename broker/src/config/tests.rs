@@ -332,18 +332,21 @@ fn the_example_file_is_up_to_date_and_means_what_the_defaults_mean() {
 
 #[test]
 fn a_reload_applies_what_it_can_and_reports_the_rest() {
-    let before = "data_dir = \"/a\"\n[limits]\nconnections_max = 10\n[kafka]\nnum.partitions = 2\n";
+    let before = "data_dir = \"/a\"\n[limits]\nframe_stall_ms = 10\n[kafka]\nnum.partitions = 2\n";
     let running = layered(before, &[], &["--log-filter", "debug"]).expect("valid");
     let running = running.with_dynamic(
         &[("message.max.bytes".to_owned(), "5000".to_owned())].into(),
         &std::collections::BTreeMap::new(),
     );
-    let after = "data_dir = \"/b\"\n[log]\nfilter = \"warn\"\n[limits]\nconnections_max = 20\n";
+    let after = "data_dir = \"/b\"\n[log]\nfilter = \"warn\"\n[limits]\nframe_stall_ms = 20\n\
+                 [kafka]\nmax.incremental.fetch.session.cache.slots = 5\n";
     let reload = running.reloaded(file(), after).expect("valid");
-    assert_eq!(reload.changed, ["limits.connections_max", "num.partitions"]);
-    assert_eq!(reload.needs_restart, ["data_dir"]);
+    assert_eq!(reload.changed, ["limits.frame_stall_ms", "num.partitions"]);
+    let restart = ["data_dir", "max.incremental.fetch.session.cache.slots"];
+    assert_eq!(reload.needs_restart, restart);
     let config = reload.config;
-    assert_eq!(config.limits.connections_max, 20);
+    assert_eq!(config.limits.frame_stall_ms, 20);
+    assert_eq!(config.kafka.fetch_sessions_max, 1000);
     assert_eq!(config.kafka.num_partitions, 1, "what the file no longer sets is a default again");
     assert_eq!(config.log.filter, "debug", "a flag beats the file in a reload too");
     assert_eq!(config.data_dir, Path::new("/a"), "what is running is what is described");
@@ -352,7 +355,7 @@ fn a_reload_applies_what_it_can_and_reports_the_rest() {
     assert_eq!(config.kafka.get("message.max.bytes"), dynamic);
 
     let again = config.reloaded(file(), after).expect("valid");
-    assert_eq!((again.changed.len(), again.needs_restart), (0, vec!["data_dir"]));
+    assert_eq!((again.changed.len(), again.needs_restart), (0, restart.to_vec()));
     assert!(config.reloaded(file(), "listen = 1").is_err());
 }
 

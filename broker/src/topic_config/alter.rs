@@ -119,7 +119,7 @@ pub fn alter_broker(
     check_shape(changes)?;
     let mut next = current.clone();
     for change in changes {
-        let setting = kafka_names::find(change.name).filter(|setting| setting.dynamic);
+        let setting = kafka_names::find(change.name).filter(|setting| setting.is_dynamic());
         let setting = setting.ok_or_else(|| not_alterable(change.name))?;
         let base = || {
             let stored = next.get(setting.name).map(String::as_str);

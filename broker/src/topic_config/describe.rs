@@ -117,7 +117,7 @@ fn broker_entry(setting: &BrokerSetting, synonyms: Vec<DescribedSynonym>) -> Des
         name: setting.name,
         value: first.map(|first| first.value.clone()),
         source: first.map_or(ConfigSource::Default, |first| first.source),
-        read_only: !setting.dynamic,
+        read_only: !setting.is_dynamic(),
         config_type: setting.kind.config_type(),
         synonyms,
         documentation: broker_documentation(setting),

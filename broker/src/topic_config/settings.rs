@@ -119,14 +119,9 @@ impl TopicSettings {
     /// What the log needs to know of these settings.
     pub fn log_config(&self) -> LogConfig {
         let log = LogConfig::default();
-        // A record cannot be compacted before its segment is sealed.
-        let segment_ms_max = match self.compact {
-            true => self.segment_ms.min(self.max_compaction_lag_ms),
-            false => self.segment_ms,
-        };
         LogConfig {
             segment_bytes_max: self.segment_bytes,
-            segment_ms_max,
+            segment_ms_max: self.segment_ms,
             ledger_bytes_max: self.segment_index_bytes,
             write_caching: self.write_caching,
             flush_messages_max: self.flush_messages.unwrap_or(log.flush_messages_max),

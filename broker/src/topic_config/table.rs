@@ -84,6 +84,8 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 const NO_TIERS: Effect = Effect::Stored("there is no tiered storage.");
+const NO_COMPACTION: Effect =
+    Effect::Stored("logs are not compacted yet, and every record of a compacted topic is kept.");
 const NO_THROTTLE: Effect = Effect::Stored("replication is not throttled by replica.");
 
 const fn row(
@@ -102,7 +104,8 @@ const fn row(
 pub static TOPIC_CONFIGS: &[TopicConfig] = &[
     row("cleanup.policy", CLEANUP_POLICIES, "delete", &[from("log.cleanup.policy")], Effect::Applied,
         "What happens to old segments: delete drops them by time and size, compact keeps the last \
-         record of each key, compact,delete does both, and an empty list keeps everything."),
+         record of each key, compact,delete does both, and an empty list keeps everything. \
+         Logs are not compacted yet: a compacted topic refuses records without a key and keeps all others."),
     row("compression.gzip.level", Kind::GzipLevel, "-1", &[from("compression.gzip.level")], Effect::Applied,
         "The level if compression.type is gzip: 1 to 9, or -1 for its default."),
     row("compression.lz4.level", LZ4_LEVEL, "9", &[from("compression.lz4.level")],
@@ -113,7 +116,7 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = &[
          and zstd make the broker store them so."),
     row("compression.zstd.level", ZSTD_LEVEL, "3", &[from("compression.zstd.level")], Effect::Applied,
         "The level if compression.type is zstd: -131072 to 22."),
-    row("delete.retention.ms", Kind::LONG, "86400000", &[from("log.cleaner.delete.retention.ms")], Effect::Applied,
+    row("delete.retention.ms", Kind::LONG, "86400000", &[from("log.cleaner.delete.retention.ms")], NO_COMPACTION,
         "How long compaction keeps the tombstone of a deleted key. A consumer that reads from the \
          start must be done within that time to learn of every deletion."),
     row("file.delete.delay.ms", Kind::LONG, "60000", &[from("log.segment.delete.delay.ms")],
@@ -140,7 +143,7 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = &[
         "How much of a tiered partition stays on local disk; -2 takes retention.bytes."),
     row("local.retention.ms", LONG_OR_INHERITED, "-2", &[from("log.local.retention.ms")], NO_TIERS,
         "How long records of a tiered partition stay on local disk; -2 takes retention.ms."),
-    row("max.compaction.lag.ms", Kind::Long { min: 1 }, NEVER, &[from("log.cleaner.max.compaction.lag.ms")], Effect::Applied,
+    row("max.compaction.lag.ms", Kind::Long { min: 1 }, NEVER, &[from("log.cleaner.max.compaction.lag.ms")], NO_COMPACTION,
         "How long a record may wait for compaction."),
     row("max.message.bytes", Kind::INT, "1048588", &[from("message.max.bytes")], Effect::Applied,
         "The largest batch, after compression, that a producer may send."),
@@ -150,9 +153,9 @@ pub static TOPIC_CONFIGS: &[TopicConfig] = &[
         "How far a record's CreateTime may lie behind the broker's clock."),
     row("message.timestamp.type", TIMESTAMP_TYPES, "CreateTime", &[from("log.message.timestamp.type")], Effect::Applied,
         "Whether records keep the producer's time (CreateTime) or take the broker's (LogAppendTime)."),
-    row("min.cleanable.dirty.ratio", Kind::Ratio, "0.5", &[from("log.cleaner.min.cleanable.ratio")], Effect::Applied,
+    row("min.cleanable.dirty.ratio", Kind::Ratio, "0.5", &[from("log.cleaner.min.cleanable.ratio")], NO_COMPACTION,
         "The part of a log that must be uncompacted before compaction is worth its cost."),
-    row("min.compaction.lag.ms", Kind::LONG, "0", &[from("log.cleaner.min.compaction.lag.ms")], Effect::Applied,
+    row("min.compaction.lag.ms", Kind::LONG, "0", &[from("log.cleaner.min.compaction.lag.ms")], NO_COMPACTION,
         "How long a record is safe from compaction."),
     row("min.insync.replicas", Kind::int_from(1), "1", &[from("min.insync.replicas")], Effect::Applied,
         "How many replicas must be able to take a record before acks=all is accepted. A majority is \

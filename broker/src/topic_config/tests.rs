@@ -130,7 +130,6 @@ fn overrides_are_laid_over_the_brokers_settings() {
         ("flush.ms", "250"),
         ("retention.bytes", "-1"),
         ("message.timestamp.type", "LogAppendTime"),
-        ("max.compaction.lag.ms", "5000"),
     ]);
     let settings = TopicSettings::resolve(&broker, &overrides).expect("valid");
     assert_eq!(settings.retention_ms, Some(86_400_000), "hours become milliseconds");
@@ -143,7 +142,6 @@ fn overrides_are_laid_over_the_brokers_settings() {
     let log = settings.log_config();
     assert!(log.write_caching);
     assert_eq!(log.flush_ms_max, 250);
-    assert_eq!(log.segment_ms_max, 5000, "what must be compacted soon must be sealed soon");
     assert_eq!(log.retention_ms, None, "a compacted topic drops nothing by time");
 }
 
