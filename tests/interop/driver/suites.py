@@ -72,7 +72,7 @@ class InstallFailed(Exception):
 
 
 def install(package: str) -> None:
-    """Brings a package up to date; quick when it already is."""
+    """Brings a suite's package, or "kafka", up to date; quick when it already is."""
     CACHE.mkdir(parents=True, exist_ok=True)
     _INSTALLERS[package](Log(CACHE / f"{package}.log"))
 
@@ -166,7 +166,12 @@ def _kafkajs(log: Log) -> None:
     once(NODE_MODULES.parent, manifests, make)
 
 
+def _kafka(log: Log) -> None:
+    log.run([HERE / "kafka" / "run-kafka.sh", "--install"], INTEROP_CACHE=str(CACHE))
+
+
 _INSTALLERS: dict[str, Callable[[Log], None]] = {
+    "kafka": _kafka,
     "kcat": _kcat,
     "librdkafka": _librdkafka,
     "java": _java,

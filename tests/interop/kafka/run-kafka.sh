@@ -18,12 +18,15 @@ cache=${INTEROP_CACHE:-$here/../../../target/interop}
 version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$here/pom.xml")
 libs=$cache/kafka-$version
 
+# Two that install at once both succeed: the folder appears whole, by a rename.
 install() {
-    if [[ -e $libs/complete ]]; then return; fi
-    rm -rf "$libs"
-    mkdir -p "$libs"
-    mvn -B -q -Dstyle.color=never -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$(realpath "$libs")" >&2
-    touch "$libs/complete"
+    if [[ -d $libs ]]; then return; fi
+    mkdir -p "$cache"
+    local staging
+    staging=$(mktemp -d -p "$(realpath "$cache")" kafka.XXXXXX)
+    mvn -B -q -Dstyle.color=never -f "$here/pom.xml" dependency:copy-dependencies \
+        -DoutputDirectory="$staging" >&2
+    mv -T "$staging" "$libs" 2>/dev/null || rm -rf "$staging"
 }
 
 usage() {

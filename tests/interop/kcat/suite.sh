@@ -31,11 +31,13 @@ kcat_() {
     timeout 15 kcat -b "$BOOTSTRAP" -q "$@"
 }
 
-# The lines of one half of a codec's block, "key<TAB>value"; every tenth lacks a key, every tenth a value.
+# The lines of one half of a codec's block, "key<TAB>value". Every tenth lacks a key and every tenth
+# a value.
 lines() {
     awk -v first="$1" -v n=$((per_codec / 2)) 'BEGIN {
         for (i = first; i < first + n; i++)
-            printf "%s\t%s\n", i % 10 == 3 ? "" : "key-" i, i % 10 == 7 ? "" : "value-" i "-" substr(i * i * i * i "", 1, i % 13)
+            printf "%s\t%s\n", i % 10 == 3 ? "" : "key-" i,
+                i % 10 == 7 ? "" : "value-" i "-" substr(i * i * i * i "", 1, i % 13)
     }'
 }
 
@@ -75,7 +77,8 @@ require_same() {
 
 metadata() {
     kcat_ -L -t "$topic" >"$work/metadata" || return
-    grep -q "topic \"$topic\" with [1-9]" "$work/metadata" && grep -q 'partition 0, leader [0-9]' "$work/metadata" && return
+    grep -q "topic \"$topic\" with [1-9]" "$work/metadata" &&
+        grep -q 'partition 0, leader [0-9]' "$work/metadata" && return
     cat "$work/metadata" >&2
     return 1
 }
