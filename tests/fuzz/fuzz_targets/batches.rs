@@ -1,7 +1,7 @@
 //! Record batches as producers and other brokers send them, and as a damaged disk returns them.
 //!
-//! The input is one blob of batches. The ways to read a batch must agree with each other, a rewritten
-//! batch must hold the same records, and a patch must neither mend nor break a checksum.
+//! The input is one blob of batches. The ways to read a batch must agree with each other, a
+//! rewritten batch must hold the same records, and a patch must neither mend nor break a checksum.
 
 #![no_main]
 

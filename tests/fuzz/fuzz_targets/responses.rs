@@ -1,8 +1,8 @@
 //! Responses as a client reads them, from a broker that cannot be trusted.
 //!
-//! The first two bytes choose the API and the version that the client has asked for; the rest is the
-//! frame. A body that decodes must be written again in exactly the length foretold, and mean the
-//! same when read back.
+//! The first two bytes choose the API and the version that the client has asked for; the rest is
+//! the frame. A body that decodes must be written again in exactly the length foretold, and mean
+//! the same when read back.
 
 #![no_main]
 
