@@ -58,3 +58,42 @@ pub(crate) fn is_flexible(key: ApiKey, version: i16) -> Option<bool> {
 fn find(key: ApiKey) -> Option<&'static ServedApi> {
     SERVED.binary_search_by_key(&key, |api| api.key).ok().and_then(|at| SERVED.get(at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apis_are_in_order_of_keys() {
+        assert!(SERVED.is_sorted_by_key(|api| api.key));
+        for api in SERVED {
+            assert_eq!(advertised_versions(api.key), Some(api.versions.clone()), "{}", api.key);
+        }
+    }
+
+    macro_rules! request_and_response_agree {
+        ($($api:ident: $request:ident, $response:ident;)+) => {
+            #[test]
+            fn request_and_response_agree() {
+                use messages::*;
+                $(
+                    assert_eq!($request::API_KEY, ApiKey::$api);
+                    assert_eq!($response::API_KEY, ApiKey::$api);
+                    assert_eq!($request::VERSIONS, $response::VERSIONS, "{}", ApiKey::$api);
+                    assert_eq!($request::FLEXIBLE_SINCE, $response::FLEXIBLE_SINCE);
+                )+
+            }
+        };
+    }
+
+    for_each_api!(request_and_response_agree);
+
+    #[test]
+    fn a_version_we_do_not_speak_is_neither_flexible_nor_not() {
+        assert_eq!(is_flexible(ApiKey::Metadata, 8), Some(false));
+        assert_eq!(is_flexible(ApiKey::Metadata, 9), Some(true));
+        assert_eq!(is_flexible(ApiKey::Metadata, 14), None);
+        assert_eq!(is_flexible(ApiKey::SaslHandshake, 1), Some(false));
+        assert_eq!(is_flexible(ApiKey::StopReplica, 0), None);
+    }
+}

@@ -159,3 +159,71 @@ pub(super) fn widen(len: u32) -> usize {
     const { assert!(usize::BITS >= u32::BITS) };
     len as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::{Chunks, Sink};
+
+    fn varint(bytes: &'static [u8]) -> Result<u32, DecodeError> {
+        Reader::new(Bytes::from_static(bytes)).unsigned_varint()
+    }
+
+    #[test]
+    fn varints_of_every_length_come_back() {
+        let edges = (0..32).flat_map(|bit| [(1u32 << bit) - 1, 1 << bit, (1 << bit) + 1]);
+        for value in edges.chain([u32::MAX]) {
+            let mut chunks = Chunks::default();
+            chunks.put_unsigned_varint(value);
+            let len = chunks.len();
+            assert_eq!(len, (38 - value.leading_zeros() as usize).max(7) / 7, "{value}");
+            let [bytes] = <[Bytes; 1]>::try_from(chunks.into_buffers()).expect("one buffer");
+            assert_eq!(Reader::new(bytes).unsigned_varint(), Ok(value));
+        }
+    }
+
+    #[test]
+    fn varints_above_32_bits_are_refused() {
+        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Ok(u32::MAX));
+        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0x10]), Err(DecodeError::VarintTooLong));
+        assert_eq!(varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0]), Err(DecodeError::VarintTooLong));
+        assert_eq!(varint(&[0x80, 0x80, 0]), Ok(0), "longer than needed is legal");
+        assert_eq!(varint(&[0x80]), Err(DecodeError::Truncated { needed: 1, remaining: 0 }));
+    }
+
+    #[test]
+    fn lengths_below_minus_one_are_refused() {
+        let mut reader = Reader::new(Bytes::from_static(&[0xff, 0xff, 0xff, 0xfe, 0xff, 0xff]));
+        assert_eq!(reader.string_len(false), Ok(None));
+        assert_eq!(reader.string_len(false), Err(DecodeError::NegativeLength(-2)));
+        assert_eq!(reader.string_len(false), Ok(None));
+        let mut reader = Reader::new(Bytes::from_static(&[0x80, 0, 0, 0]));
+        assert_eq!(reader.long_len(false), Err(DecodeError::NegativeLength(i32::MIN)));
+    }
+
+    #[test]
+    fn the_allowance_is_shared_by_the_whole_frame() {
+        let mut reader = Reader::new(Bytes::from_static(&[0; 4]));
+        let allowance = 4 * ALLOWANCE_PER_BYTE + ALLOWANCE_MIN;
+        assert!(reader.allocate::<u8>(allowance - 8).is_ok());
+        assert_eq!(
+            reader.allocate::<u64>(2),
+            Err(DecodeError::AllowanceSpent { wanted: 16, left: 8 })
+        );
+        assert!(reader.allocate::<u64>(1).is_ok());
+        assert!(reader.allocate::<u8>(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn a_section_must_be_read_to_its_end() {
+        let frame = Bytes::from_static(&[1, 2, 3, 4]);
+        let mut reader = Reader::new(frame.clone());
+        assert_eq!(reader.within(3, |section| section.array()), Ok([1, 2, 3]));
+        assert_eq!(reader.array(), Ok([4]));
+        let mut reader = Reader::new(frame.clone());
+        let result = reader.within(3, |section| section.array::<1>());
+        assert_eq!(result, Err(DecodeError::TrailingBytes(2)));
+        let result = Reader::new(frame).within(5, |section| section.array::<5>());
+        assert_eq!(result, Err(DecodeError::Truncated { needed: 5, remaining: 4 }));
+    }
+}

@@ -71,3 +71,28 @@ impl From<Vec<Bytes>> for Records {
         Records(slices)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slice_becomes_bytes_without_a_copy_and_more_are_joined() {
+        let slice = Bytes::from_static(b"batch");
+        assert_eq!(Records::from(slice.clone()).into_bytes().as_ptr(), slice.as_ptr());
+        let mut records = Records::from(vec![slice.slice(..2), Bytes::new()]);
+        records.push(slice.slice(2..));
+        assert_eq!(records.len(), 5);
+        assert_eq!(records, Records::from(slice));
+        assert_eq!(records.into_bytes(), "batch");
+        assert!(Records::empty().into_bytes().is_empty());
+        assert!(Records::from(Bytes::new()).is_empty());
+    }
+
+    #[test]
+    fn records_of_other_bytes_differ() {
+        let records = Records::from(Bytes::from_static(b"abc"));
+        assert_ne!(records, Records::from(Bytes::from_static(b"abd")));
+        assert_ne!(records, Records::from(Bytes::from_static(b"ab")));
+    }
+}

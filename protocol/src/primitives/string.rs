@@ -110,3 +110,35 @@ impl fmt::Debug for KafkaStr {
         fmt::Debug::fmt(self.as_str(), formatter)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use super::*;
+
+    #[test]
+    fn maps_are_searched_by_plain_text() {
+        let topic = KafkaStr::copied_from("topic");
+        assert_eq!(HashMap::from([(topic.clone(), 1)]).get("topic"), Some(&1));
+        assert_eq!(BTreeMap::from([(topic, 1)]).get("topic"), Some(&1));
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_refused() {
+        let broken = Bytes::from_static(&[b'a', 0xff]);
+        assert_eq!(KafkaStr::from_utf8(broken), Err(DecodeError::InvalidUtf8));
+        let text = Bytes::from_static("größe".as_bytes());
+        assert_eq!(KafkaStr::from_utf8(text).unwrap(), "größe");
+    }
+
+    #[test]
+    fn a_detached_copy_lies_elsewhere() {
+        let frame = Bytes::from_static(b"frame");
+        let slice = KafkaStr::from_utf8(frame.slice(1..3)).unwrap();
+        assert_eq!(slice.as_ptr(), frame[1..].as_ptr());
+        assert_ne!(slice.detached().as_ptr(), slice.as_ptr());
+        assert_eq!(slice.detached(), slice);
+        assert_eq!(format!("{slice} {slice:?}"), "ra \"ra\"");
+    }
+}

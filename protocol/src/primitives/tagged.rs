@@ -106,3 +106,38 @@ pub(crate) fn put_tagged_field_len<S: Sink>(sink: &mut S, len: usize) -> Result<
 fn narrow(len: usize) -> Result<u32, EncodeError> {
     u32::try_from(len).map_err(|_| EncodeError::TooLong(len))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(bytes: &'static [u8]) -> Result<TaggedFields, DecodeError> {
+        TaggedFields::decode(&mut Reader::new(Bytes::from_static(bytes)), |_, _| Ok(false))
+    }
+
+    fn tags(fields: &TaggedFields) -> Vec<u32> {
+        fields.iter().map(|field| field.tag).collect()
+    }
+
+    #[test]
+    fn fields_come_in_ascending_order_whatever_the_peer_sent() {
+        let fields = decode(&[3, 9, 1, b'n', 2, 0, 5, 2, b'f', b'f']).unwrap();
+        assert_eq!(tags(&fields), [2, 5, 9]);
+        assert_eq!(format!("{fields:?}"), r#"{2: b"", 5: b"ff", 9: b"n"}"#);
+        assert_eq!(tags(&decode(&[3, 4, 0, 4, 0, 4, 0]).unwrap()), [4], "one of each tag");
+    }
+
+    #[test]
+    fn a_count_beyond_the_frame_is_refused_at_once() {
+        let error = decode(&[0xff, 0xff, 0xff, 0xff, 0x0f, 1, 0]).unwrap_err();
+        assert_eq!(error, DecodeError::CountBeyondFrame { count: 0xffff_ffff, remaining: 2 });
+    }
+
+    #[test]
+    fn fields_are_not_lost_silently() {
+        let fields = TaggedFields::new(vec![TaggedField { tag: 1, value: Bytes::new() }]);
+        let layout = Layout { version: 3, flexible: false };
+        assert_eq!(fields.encode_none(layout), Err(EncodeError::NoTaggedFields(3)));
+        assert_eq!(TaggedFields::default().encode_none(layout), Ok(()));
+    }
+}
