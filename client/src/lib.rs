@@ -1,1 +1,36 @@
-//! Placeholder.
+//! A client for Thalweg and for any other broker that speaks Kafka's protocol: producer, consumer
+//! and administration, in Rust down to the socket.
+//!
+//! Everything begins with a [`Client`]. Futures are cancel-safe unless they say otherwise, errors say
+//! which broker, topic and partition they are about and whether trying again may help, and nothing
+//! is queued without a bound.
+//!
+//! [`Producer`](producer::Producer) gathers records into batches and sends them, idempotently by
+//! default. [`PartitionConsumer`](consumer::PartitionConsumer) reads partitions that it is told.
+//! [`Admin`](admin::Admin) creates, describes and alters. The protocol itself is re-exported as
+//! [`protocol`], and [`Client::request`] sends any message of it.
+
+mod address;
+pub mod admin;
+mod backoff;
+mod client;
+mod cluster;
+mod connection;
+pub mod consumer;
+pub mod error;
+mod options;
+pub mod producer;
+mod record;
+mod single_flight;
+mod topic_partition;
+
+pub use address::BrokerAddress;
+pub use client::{Client, ClientBuilder, ClientError};
+pub use cluster::{
+    Broker, FoundOffset, Isolation, OffsetAt, PartitionError, PartitionFault, Target, TopicError,
+    TopicFault,
+};
+pub use record::Record;
+pub use thalweg_protocol as protocol;
+pub use thalweg_protocol::compression::Codec;
+pub use topic_partition::TopicPartition;

@@ -1,0 +1,228 @@
+//! What the answers to a consumer's requests mean for its partitions.
+
+use std::sync::Arc;
+
+use thalweg_protocol::messages::FetchResponse;
+use thalweg_protocol::messages::fetch::PartitionData;
+use thalweg_protocol::{ErrorCode, LeaderEpoch, NodeId};
+use tokio::time::Instant;
+
+use super::board::{Chunk, Content, NextFetch, Watermarks};
+use super::builder::{OnOutOfRange, StartAt};
+use super::error::{ConsumeError, ConsumeFault};
+use super::fetched::Reading;
+use super::fetcher::{Fetcher, LookUp};
+use super::request::Asked;
+use crate::address::BrokerAddress;
+use crate::cluster::{Broker, FoundOffset, Isolation, PartitionError};
+use crate::error::RequestError;
+
+impl Fetcher {
+    pub(super) fn on_found(
+        &mut self,
+        look_up: &LookUp,
+        outcome: Result<Option<FoundOffset>, PartitionError>,
+    ) {
+        let mut board = self.board.lock();
+        let Some(assignment) = board.current(look_up.place, look_up.generation) else { return };
+        assignment.is_busy = false;
+        match outcome {
+            Ok(found) => {
+                // Even the end of an empty partition is an offset; a broker without it has none.
+                let offset = found.map_or(0, |found| found.offset);
+                // A reset after the caller has read on must not take the position ahead of it.
+                assignment.position.get_or_insert(offset);
+                assignment.next_fetch = NextFetch::From { offset, last_epoch: None };
+            }
+            // Looking up has its own patience; when that is over, so is the reading.
+            Err(error) => {
+                let broker = error.broker.clone();
+                let fault = ConsumeFault::Start(Box::new(error));
+                let (place, generation) = (look_up.place, look_up.generation);
+                assignment.has_failed = true;
+                let error = ConsumeError {
+                    partition: look_up.partition.as_ref().clone(),
+                    offset: None,
+                    broker,
+                    fault,
+                };
+                board.push(Chunk { place, generation, content: Content::Failed(error), bytes: 0 });
+            }
+        }
+    }
+
+    pub(super) fn on_unanswered(&mut self, asked: &[Asked], error: RequestError) {
+        tracing::debug!(%error, "a fetch failed");
+        let (is_retriable, broker) = (error.is_retriable(), error.broker.clone());
+        let error = Arc::new(error);
+        for one in asked {
+            if is_retriable {
+                self.postpone(one);
+            } else {
+                self.fail(one, &broker, ConsumeFault::Unanswered(error.clone()));
+            }
+        }
+        self.want_metadata();
+    }
+
+    pub(super) fn on_response(&mut self, node: NodeId, asked: &[Asked], response: FetchResponse) {
+        let broker = self.cluster.metadata().brokers.get(&node).map(|it| it.address.clone());
+        let broker = broker.unwrap_or_else(|| BrokerAddress::of_node(node, "unknown address", 0));
+        let FetchResponse { error_code, responses, node_endpoints, .. } = response;
+        let endpoint = |leader: i32| {
+            let endpoint = node_endpoints.iter().find(|node| node.node_id == leader)?;
+            let address = BrokerAddress::of_node(
+                NodeId(leader),
+                &endpoint.host,
+                u16::try_from(endpoint.port).ok()?,
+            );
+            let rack = endpoint.rack.as_ref().map(|rack| Arc::from(rack.as_str()));
+            Some(Broker { id: NodeId(leader), address, rack })
+        };
+        let mut is_answered = vec![false; asked.len()];
+        let whole = ErrorCode::from(error_code);
+        for topic in responses.into_iter().filter(|_| whole.is_none()) {
+            for data in topic.partitions {
+                let found = asked.iter().position(|one| {
+                    one.is_of(&topic.topic, topic.topic_id)
+                        && one.partition.partition == data.partition_index
+                });
+                let Some(at) = found else { continue };
+                is_answered[at] = true;
+                let leader = data.current_leader.leader_id;
+                self.on_partition(&asked[at], &broker, data, endpoint(leader));
+            }
+        }
+        // An error of the whole, or a partition left out: all the same, it is asked for again.
+        for (one, _) in asked.iter().zip(is_answered).filter(|(_, is_answered)| !is_answered) {
+            tracing::debug!(partition = %one.partition, error = %whole, "no answer in the response");
+            self.postpone(one);
+        }
+    }
+
+    fn on_partition(
+        &mut self,
+        asked: &Asked,
+        broker: &BrokerAddress,
+        data: PartitionData,
+        endpoint: Option<Broker>,
+    ) {
+        match ErrorCode::from(data.error_code) {
+            ErrorCode::None if data.diverging_epoch.end_offset >= 0 => {
+                self.on_truncated(asked, broker, data.diverging_epoch.end_offset);
+            }
+            ErrorCode::None => self.on_records(asked, broker, data),
+            ErrorCode::OffsetOutOfRange => self.on_out_of_range(asked, broker),
+            error if error.is_retriable() => {
+                tracing::debug!(partition = %asked.partition, %error, "fetching again");
+                let leader = data.current_leader;
+                if leader.leader_id >= 0 && leader.leader_epoch >= 0 {
+                    let leader = (NodeId(leader.leader_id), LeaderEpoch(leader.leader_epoch));
+                    let at = &asked.partition;
+                    self.cluster.learn_leader(&at.topic, at.partition, leader, endpoint);
+                }
+                self.postpone(asked);
+                self.want_metadata();
+            }
+            error => self.fail(asked, broker, ConsumeFault::Refused(error)),
+        }
+    }
+
+    fn on_records(&mut self, asked: &Asked, broker: &BrokerAddress, data: PartitionData) {
+        let settings = &self.board.settings;
+        let is_committed = settings.isolation == Isolation::ReadCommitted;
+        let aborted = data.aborted_transactions.as_deref().filter(|_| is_committed);
+        let reading = Reading { start: asked.offset, check_crcs: settings.check_crcs, aborted };
+        let records = data.records.unwrap_or_default().into_bytes();
+        let fetched = reading.read(records);
+        let mut board = self.board.lock();
+        let Some(assignment) = board.current(asked.place, asked.generation) else { return };
+        assignment.is_busy = false;
+        assignment.failures = 0;
+        assignment.retry_at = None;
+        if let Some((offset, epoch)) = fetched.next {
+            let last_epoch = (epoch >= 0).then_some(epoch);
+            assignment.next_fetch = NextFetch::From { offset, last_epoch };
+        }
+        let last_stable_offset = match data.last_stable_offset {
+            -1 => data.high_watermark,
+            offset => offset,
+        };
+        assignment.watermarks = Some(Watermarks {
+            log_start_offset: data.log_start_offset,
+            high_watermark: data.high_watermark,
+            last_stable_offset,
+        });
+        let end = if is_committed { last_stable_offset } else { data.high_watermark };
+        assignment.end.get_or_insert(end);
+        let (place, generation) = (asked.place, asked.generation);
+        for (content, bytes) in fetched.contents {
+            board.push(Chunk { place, generation, content, bytes });
+        }
+        drop(board);
+        self.on_good_answer();
+        if let Some(fault) = fetched.fault {
+            let offset = fetched.next.map_or(asked.offset, |(offset, _)| offset);
+            self.fail_at(asked, offset, broker, ConsumeFault::Batch(fault));
+        }
+    }
+
+    fn on_out_of_range(&mut self, asked: &Asked, broker: &BrokerAddress) {
+        let start = match self.board.settings.on_out_of_range {
+            OnOutOfRange::Fail => {
+                self.fail(asked, broker, ConsumeFault::OffsetOutOfRange);
+                return;
+            }
+            OnOutOfRange::Earliest => StartAt::Earliest,
+            OnOutOfRange::Latest => StartAt::Latest,
+        };
+        tracing::warn!(partition = %asked.partition, offset = asked.offset, ?start, "out of range");
+        if let Some(assignment) = self.board.lock().current(asked.place, asked.generation) {
+            assignment.is_busy = false;
+            assignment.next_fetch = NextFetch::LookUp(start);
+        }
+    }
+
+    /// The log was cut behind what was read: to go on there is to read other records at offsets that
+    /// the caller has seen, which only the caller can want.
+    fn on_truncated(&mut self, asked: &Asked, broker: &BrokerAddress, end_offset: i64) {
+        match self.board.settings.on_out_of_range {
+            OnOutOfRange::Fail => self.fail(asked, broker, ConsumeFault::Truncated { end_offset }),
+            OnOutOfRange::Earliest | OnOutOfRange::Latest => {
+                tracing::warn!(partition = %asked.partition, end_offset, "the log was cut");
+                if let Some(assignment) = self.board.lock().current(asked.place, asked.generation) {
+                    assignment.start_at(StartAt::Offset(end_offset));
+                }
+            }
+        }
+    }
+
+    fn postpone(&self, asked: &Asked) {
+        let options = &self.cluster.options;
+        if let Some(assignment) = self.board.lock().current(asked.place, asked.generation) {
+            assignment.is_busy = false;
+            assignment.failures = assignment.failures.saturating_add(1);
+            let delay = options.retry_backoff.delay(assignment.failures, &self.cluster.jitter);
+            assignment.retry_at = Some(Instant::now() + delay);
+        }
+    }
+
+    fn fail(&self, asked: &Asked, broker: &BrokerAddress, fault: ConsumeFault) {
+        self.fail_at(asked, asked.offset, broker, fault);
+    }
+
+    fn fail_at(&self, asked: &Asked, offset: i64, broker: &BrokerAddress, fault: ConsumeFault) {
+        let mut board = self.board.lock();
+        let Some(assignment) = board.current(asked.place, asked.generation) else { return };
+        assignment.is_busy = false;
+        assignment.has_failed = true;
+        let error = ConsumeError {
+            partition: asked.partition.as_ref().clone(),
+            offset: Some(offset),
+            broker: Some(broker.clone()),
+            fault,
+        };
+        let (place, generation) = (asked.place, asked.generation);
+        board.push(Chunk { place, generation, content: Content::Failed(error), bytes: 0 });
+    }
+}

@@ -1,0 +1,216 @@
+//! What a consumer and its fetcher share: where each partition stands, and the batches that were read
+//! ahead of the caller.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use thalweg_protocol::batch::BatchView;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::builder::{Settings, StartAt};
+use super::error::ConsumeError;
+use crate::topic_partition::TopicPartition;
+
+#[derive(Debug)]
+pub(super) struct Board {
+    pub(super) settings: Settings,
+    state: Mutex<BoardState>,
+    /// Rung for the fetcher: there is room again, or a partition changed.
+    pub(super) bell: Notify,
+    /// Rung for the consumer: something was read, or the end was reached.
+    pub(super) arrival: Notify,
+}
+
+#[derive(Debug)]
+pub(super) struct BoardState {
+    pub(super) assignments: Vec<Assignment>,
+    places: HashMap<TopicPartition, usize>,
+    chunks: VecDeque<Chunk>,
+    buffered_bytes: usize,
+}
+
+/// A partition that the consumer reads.
+#[derive(Debug)]
+pub(super) struct Assignment {
+    pub(super) partition: Arc<TopicPartition>,
+    /// Changes with every seek, so that what was read before it is recognised.
+    pub(super) generation: u64,
+    pub(super) next_fetch: NextFetch,
+    /// The next offset to give to the caller, once it is known.
+    pub(super) position: Option<i64>,
+    pub(super) watermarks: Option<Watermarks>,
+    /// Where to stop, if the consumer does.
+    pub(super) end: Option<i64>,
+    pub(super) is_paused: bool,
+    /// Nothing more is read until a seek.
+    pub(super) has_failed: bool,
+    /// A request for it is under way.
+    pub(super) is_busy: bool,
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Instant>,
+}
+
+/// What to fetch next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NextFetch {
+    /// That must be looked up first.
+    LookUp(StartAt),
+    /// From this offset; the epoch is that of the batch before it.
+    From { offset: i64, last_epoch: Option<i32> },
+}
+
+/// The bounds of a partition, as its leader last told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermarks {
+    /// The oldest offset there is.
+    pub log_start_offset: i64,
+    /// The end of what is committed to the log.
+    pub high_watermark: i64,
+    /// The end of what is also decided: no transaction is open below it.
+    pub last_stable_offset: i64,
+}
+
+/// Something for the caller.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) place: usize,
+    pub(super) generation: u64,
+    pub(super) content: Content,
+    /// Counted against the read-ahead.
+    pub(super) bytes: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A batch, of which the records from `start` on count.
+    Batch {
+        view: BatchView,
+        start: i64,
+    },
+    /// Only offsets without records for the caller: the next one is this.
+    Skipped(i64),
+    Failed(ConsumeError),
+}
+
+impl From<(TopicPartition, StartAt)> for Assignment {
+    fn from((partition, start): (TopicPartition, StartAt)) -> Self {
+        let mut assignment = Assignment {
+            partition: Arc::new(partition),
+            generation: 0,
+            next_fetch: NextFetch::LookUp(start),
+            position: None,
+            watermarks: None,
+            end: None,
+            is_paused: false,
+            has_failed: false,
+            is_busy: false,
+            failures: 0,
+            retry_at: None,
+        };
+        assignment.start_at(start);
+        assignment
+    }
+}
+
+impl Assignment {
+    /// Begins anew at `start`; whatever was read or asked for is forgotten.
+    pub(super) fn start_at(&mut self, start: StartAt) {
+        self.generation += 1;
+        self.position = None;
+        self.end = None;
+        self.has_failed = false;
+        self.is_busy = false;
+        self.failures = 0;
+        self.retry_at = None;
+        self.next_fetch = NextFetch::LookUp(start);
+        if let StartAt::Offset(offset) = start {
+            self.position = Some(offset);
+            self.next_fetch = NextFetch::From { offset, last_epoch: None };
+        }
+    }
+
+    /// Reads no further until a seek, and forgets what was read.
+    pub(super) fn stop(&mut self) {
+        self.generation += 1;
+        self.is_busy = false;
+        self.has_failed = true;
+    }
+
+    /// Whether the caller has been given everything up to the end.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.has_failed
+            || self.position.zip(self.end).is_some_and(|(position, end)| position >= end)
+    }
+}
+
+impl Board {
+    pub(super) fn new(settings: Settings, assignments: Vec<Assignment>) -> Self {
+        let mut state = BoardState {
+            assignments: Vec::new(),
+            places: HashMap::new(),
+            chunks: VecDeque::new(),
+            buffered_bytes: 0,
+        };
+        assignments.into_iter().for_each(|assignment| state.assign(assignment));
+        Board { settings, state: Mutex::new(state), bell: Notify::new(), arrival: Notify::new() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, BoardState> {
+        self.state.lock().expect("no one panics while holding this lock")
+    }
+}
+
+impl BoardState {
+    /// Adds a partition; one that is there already begins anew.
+    fn assign(&mut self, assignment: Assignment) {
+        match self.places.get(&*assignment.partition).and_then(|at| self.assignments.get_mut(*at)) {
+            Some(known) => *known = assignment,
+            None => {
+                let place = self.assignments.len();
+                self.places.insert(TopicPartition::clone(&assignment.partition), place);
+                self.assignments.push(assignment);
+            }
+        }
+    }
+
+    pub(super) fn find(&mut self, partition: &TopicPartition) -> Option<&mut Assignment> {
+        let place = self.places.get(partition)?;
+        self.assignments.get_mut(*place)
+    }
+
+    /// The assignment at `place`, if no seek has happened since `generation`.
+    pub(super) fn current(&mut self, place: usize, generation: u64) -> Option<&mut Assignment> {
+        let assignment = self.assignments.get_mut(place)?;
+        (assignment.generation == generation).then_some(assignment)
+    }
+
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes
+    }
+
+    pub(super) fn push(&mut self, chunk: Chunk) {
+        self.buffered_bytes += chunk.bytes;
+        self.chunks.push_back(chunk);
+    }
+
+    /// The oldest chunk that is for the caller now: not paused, not from before a seek.
+    pub(super) fn pop(&mut self) -> Option<Chunk> {
+        let mut at = 0;
+        loop {
+            let chunk = self.chunks.get(at)?;
+            let assignment = self.assignments.get(chunk.place);
+            let is_paused = assignment.is_some_and(|assignment| assignment.is_paused);
+            let is_current = assignment.is_some_and(|it| it.generation == chunk.generation);
+            if is_current && is_paused {
+                at += 1;
+                continue;
+            }
+            let chunk = self.chunks.remove(at)?;
+            self.buffered_bytes -= chunk.bytes;
+            if is_current {
+                return Some(chunk);
+            }
+        }
+    }
+}
