@@ -65,6 +65,11 @@ impl LogShared {
         &self.stats
     }
 
+    /// Bytes in the tail caches now, with what keeping them costs.
+    pub fn tail_cache_bytes(&self) -> u64 {
+        u64::try_from(self.tail_budget.borrow().bytes()).unwrap_or(u64::MAX)
+    }
+
     /// Files mapped now.
     pub fn mappings(&self) -> usize {
         self.maps.borrow().len()

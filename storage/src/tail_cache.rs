@@ -93,6 +93,11 @@ pub(crate) struct TailBudget {
 }
 
 impl TailBudget {
+    /// Bytes held now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn new(bytes_max: usize) -> Self {
         TailBudget { bytes_max, bytes: 0, shares: VecDeque::new() }
     }

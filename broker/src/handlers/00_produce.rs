@@ -13,7 +13,7 @@ use futures_util::future::{LocalBoxFuture, join_all};
 use thalweg_protocol::ErrorCode;
 use thalweg_protocol::messages::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, ProduceRequest,
-    ProduceResponse, TopicProduceResponse,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -26,6 +26,8 @@ use crate::server::dispatch::{Answer, Incoming};
 use crate::shard::Shard;
 
 const FIRST_SERVED: i16 = 3;
+/// The first version whose answers may name a new leader (KIP-951).
+const LEADERS_SINCE: i16 = 10;
 
 /// The outcome for one partition.
 type Outcome = Result<Ticket, Refused>;
@@ -78,7 +80,8 @@ pub(super) async fn start(
                 *slot = Some(outcome);
             }
         }
-        let response = respond(&shard, &request, outcomes);
+        let leaders = incoming.version() >= LEADERS_SINCE;
+        let response = respond(&shard, &request, outcomes, leaders);
         if request.acks == 0 { silence(&response) } else { incoming.answer(&response) }
     }
     .boxed_local())
@@ -152,6 +155,7 @@ fn respond(
     shard: &Shard,
     request: &ProduceRequest,
     outcomes: Vec<Option<Outcome>>,
+    leaders: bool,
 ) -> ProduceResponse {
     let mut outcomes = outcomes.into_iter();
     let topics = request.topic_data.iter().map(|topic| TopicProduceResponse {
@@ -163,7 +167,8 @@ fn respond(
             .map(|partition| {
                 let outcome = outcomes.next().flatten();
                 let outcome = outcome.unwrap_or(Err(Refused::Code(ErrorCode::NotLeaderOrFollower)));
-                partition_response(shard, topic.topic_id, partition.index, outcome)
+                let shown = leaders.then(|| known_leader(shard, topic, partition.index)).flatten();
+                partition_response(shard, shown, partition.index, outcome)
             })
             .collect(),
         ..TopicProduceResponse::default()
@@ -173,7 +178,7 @@ fn respond(
 
 fn partition_response(
     shard: &Shard,
-    topic: uuid::Uuid,
+    leader: Option<LeaderIdAndEpoch>,
     index: i32,
     outcome: Outcome,
 ) -> PartitionProduceResponse {
@@ -198,18 +203,25 @@ fn partition_response(
             response.error_message = Some(error.to_string().into());
             if let PartitionError::InvalidRecord { records, .. } = error {
                 response.record_errors = records.into_iter().map(record_error).collect();
-            } else if let (PartitionError::NotLeader, Some(leader)) =
-                (error, shard.node.leaders.get(topic, index))
-            {
-                response.current_leader = LeaderIdAndEpoch {
-                    leader_id: leader.node,
-                    leader_epoch: leader.epoch,
-                    ..LeaderIdAndEpoch::default()
-                };
+            } else if let (PartitionError::NotLeader, Some(leader)) = (error, leader) {
+                response.current_leader = leader;
             }
             response
         }
     }
+}
+
+fn known_leader(shard: &Shard, topic: &TopicProduceData, index: i32) -> Option<LeaderIdAndEpoch> {
+    let id = match topic.topic_id.is_nil() {
+        true => shard.node.topic(&topic.name)?.id,
+        false => topic.topic_id,
+    };
+    let leader = shard.node.leaders.get(id, index)?;
+    Some(LeaderIdAndEpoch {
+        leader_id: leader.node,
+        leader_epoch: leader.epoch,
+        ..LeaderIdAndEpoch::default()
+    })
 }
 
 fn record_error((batch_index, message): (i32, String)) -> BatchIndexAndErrorMessage {

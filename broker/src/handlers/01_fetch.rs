@@ -30,8 +30,18 @@ use crate::shard::Shard;
 
 /// The first version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
+/// The first version whose answers may name a new leader.
+const LEADERS_SINCE: i16 = 12;
 /// No poll is longer than this, whatever the client asks for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// What an answer shows beside the records.
+#[derive(Clone, Copy)]
+struct Shown {
+    /// The list of aborted transactions, for read_committed.
+    committed_only: bool,
+    leaders: bool,
+}
 
 type Read = Result<ReadAnswer, ErrorCode>;
 
@@ -44,7 +54,7 @@ pub(super) fn start(
         let by_id = incoming.version() >= TOPIC_IDS_SINCE;
         let planned = shard.sessions.borrow_mut().plan(&request, by_id);
         let response = match planned {
-            Ok(plan) => fetch(&shard, &request, plan, by_id).await,
+            Ok(plan) => fetch(&shard, &request, plan, incoming.version()).await,
             Err(code) => FetchResponse { error_code: code.code(), ..FetchResponse::default() },
         };
         incoming.answer(&response)
@@ -56,17 +66,18 @@ async fn fetch(
     shard: &Rc<Shard>,
     request: &FetchRequest,
     plan: Plan,
-    by_id: bool,
+    version: i16,
 ) -> FetchResponse {
+    let by_id = version >= TOPIC_IDS_SINCE;
     let poll = Poll::new(shard, request, &plan.wanted, by_id);
     let reads = poll.until_enough().await;
-    let committed_only = request.isolation_level == 1;
+    let shown = Shown { committed_only: request.isolation_level == 1, leaders: version >= LEADERS_SINCE };
     let mut answers: Vec<_> = plan
         .wanted
         .iter()
         .zip(reads)
         .map(|(wanted, read)| {
-            (wanted.key.clone(), partition_data(shard, wanted, read, committed_only))
+            (wanted.key.clone(), partition_data(shard, wanted, read, shown))
         })
         .collect();
     shard.sessions.borrow_mut().told(&plan, &mut answers);
@@ -233,9 +244,9 @@ fn partition_data(
     shard: &Shard,
     wanted: &Wanted,
     read: Read,
-    committed_only: bool,
+    shown: Shown,
 ) -> PartitionData {
-    let aborted_transactions = committed_only.then(Vec::new);
+    let aborted_transactions = shown.committed_only.then(Vec::new);
     let partition_index = wanted.key.partition;
     match read {
         Ok(answer) => PartitionData {
@@ -258,7 +269,8 @@ fn partition_data(
                 preferred_read_replica: -1,
                 ..PartitionData::default()
             };
-            if matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch)
+            if shown.leaders
+                && matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch)
                 && let Some(leader) = known_leader(&shard.node, &wanted.key)
             {
                 data.current_leader = leader;

@@ -15,9 +15,12 @@ use super::scatter::{locate, scatter};
 use crate::partition::OffsetQuery;
 use crate::server::connection::Connection;
 
+/// The first version that answers with leader epochs.
+const EPOCHS_SINCE: i16 = 4;
+
 pub(super) async fn handle(
     connection: Rc<Connection>,
-    _version: i16,
+    version: i16,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
     let node = &connection.shard.node;
@@ -42,7 +45,7 @@ pub(super) async fn handle(
                     partition_index,
                     timestamp: found.timestamp,
                     offset: found.offset,
-                    leader_epoch: found.leader_epoch,
+                    leader_epoch: if version >= EPOCHS_SINCE { found.leader_epoch } else { -1 },
                     ..ListOffsetsPartitionResponse::default()
                 },
                 Err(code) => ListOffsetsPartitionResponse {

@@ -21,6 +21,8 @@ use crate::node::Node;
 use crate::server::connection::Connection;
 use crate::shard::Shard;
 
+/// The first version in which a topic known by id only has no name.
+const NULL_NAMES_SINCE: i16 = 12;
 /// How long an auto-created topic may take to be shown in the first answer.
 const CREATION_PATIENCE: Duration = Duration::from_millis(250);
 /// Without an authorizer everyone may do everything (KIP-430): read 3, write 4, create 5,
@@ -41,7 +43,7 @@ pub(super) async fn handle(
         Some(topics) if version > 0 || !topics.is_empty() => {
             let mut answers = Vec::with_capacity(topics.len());
             for asked in topics {
-                answers.push(answer(shard, asked, request.allow_auto_topic_creation).await);
+                answers.push(answer(shard, asked, version, request.allow_auto_topic_creation).await);
             }
             answers
         }
@@ -81,6 +83,7 @@ fn brokers(image: &Image) -> Vec<MetadataResponseBroker> {
 async fn answer(
     shard: &Rc<Shard>,
     asked: MetadataRequestTopic,
+    version: i16,
     may_create: bool,
 ) -> MetadataResponseTopic {
     let node = &shard.node;
@@ -89,7 +92,7 @@ async fn answer(
             Some(topic) => describe(node, &topic),
             None => MetadataResponseTopic {
                 error_code: ErrorCode::UnknownTopicId.code(),
-                name: None,
+                name: (version < NULL_NAMES_SINCE).then(KafkaStr::default),
                 topic_id: asked.topic_id,
                 ..MetadataResponseTopic::default()
             },

@@ -12,12 +12,24 @@ use crate::server::connection::Connection;
 
 const MESSAGE: &str = "this broker has no group or transaction coordinator yet";
 
+/// The first version that asks for several keys.
+const BATCHED_SINCE: i16 = 4;
+
 pub(super) async fn handle(
     _connection: Rc<Connection>,
-    _version: i16,
+    version: i16,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
     let error_code = ErrorCode::CoordinatorNotAvailable.code();
+    if version < BATCHED_SINCE {
+        return FindCoordinatorResponse {
+            error_code,
+            error_message: Some(MESSAGE.into()),
+            node_id: -1,
+            port: -1,
+            ..FindCoordinatorResponse::default()
+        };
+    }
     let coordinators = request.coordinator_keys.into_iter().map(|key| Coordinator {
         key,
         node_id: -1,
@@ -28,10 +40,6 @@ pub(super) async fn handle(
     });
     FindCoordinatorResponse {
         coordinators: coordinators.collect(),
-        error_code,
-        error_message: Some(MESSAGE.into()),
-        node_id: -1,
-        port: -1,
         ..FindCoordinatorResponse::default()
     }
 }

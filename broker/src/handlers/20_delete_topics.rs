@@ -2,14 +2,16 @@
 //! when this is answered; its files follow.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use thalweg_protocol::ErrorCode;
+use thalweg_protocol::{ErrorCode, KafkaStr};
 use thalweg_protocol::messages::delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
 
 use super::topic_creation::{Refusal, propose};
 use crate::controller::command::Command;
+use crate::controller::image::Topic;
 use crate::server::connection::Connection;
 use crate::shard::Shard;
 
@@ -24,10 +26,14 @@ pub(super) async fn handle(
         .map(|name| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() });
     let mut responses = Vec::new();
     for topic in request.topics.into_iter().chain(by_name) {
-        let refusal = delete(&connection.shard, &topic).await.err();
+        let (deleted, refusal) = match delete(&connection.shard, &topic).await {
+            Ok(deleted) => (Some(deleted), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let name = deleted.as_ref().map(|deleted| KafkaStr::copied_from(&deleted.name));
         responses.push(DeletableTopicResult {
-            name: topic.name,
-            topic_id: topic.topic_id,
+            name: name.or(topic.name),
+            topic_id: deleted.map_or(topic.topic_id, |deleted| deleted.id),
             error_code: refusal.as_ref().map_or(0, |refusal| refusal.code.code()),
             error_message: refusal.map(|refusal| refusal.message.into()),
             ..DeletableTopicResult::default()
@@ -36,7 +42,7 @@ pub(super) async fn handle(
     DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
 }
 
-async fn delete(shard: &Rc<Shard>, named: &DeleteTopicState) -> Result<(), Refusal> {
+async fn delete(shard: &Rc<Shard>, named: &DeleteTopicState) -> Result<Arc<Topic>, Refusal> {
     let node = &shard.node;
     if !node.config().kafka.delete_topics {
         let message = "delete.topic.enable is false on this broker";
@@ -56,5 +62,6 @@ async fn delete(shard: &Rc<Shard>, named: &DeleteTopicState) -> Result<(), Refus
             Refusal::new(ErrorCode::UnknownTopicId, message)
         })?,
     };
-    propose(shard, Command::DeleteTopic { id: topic.id }).await.map(drop)
+    propose(shard, Command::DeleteTopic { id: topic.id }).await?;
+    Ok(topic)
 }

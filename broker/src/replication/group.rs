@@ -51,6 +51,8 @@ pub(crate) struct Group {
     /// The newest ready whose vote is durable.
     vote_saved: Rc<Cell<u64>>,
     lone_voter: bool,
+    /// The term in which the state machine on top knows this broker to lead.
+    told_leader: Option<u32>,
     /// Term and vote last given to the votes file.
     vote: (u64, u64),
 }
@@ -108,6 +110,7 @@ impl Group {
             unpersisted: VecDeque::new(),
             vote_saved,
             lone_voter,
+            told_leader: None,
             vote: (hard_state.term, hard_state.vote),
         };
         if lone_voter {
@@ -163,13 +166,14 @@ impl Group {
 
     /// Does everything Raft has to do now.
     pub(crate) fn step(&mut self) -> Progress {
-        let was_leader = self.leader_term();
         self.acknowledge_persisted();
         while self.raw.has_ready() {
             self.handle_ready();
             self.acknowledge_persisted();
         }
         let is_leader = self.leader_term();
+        // Not compared with the start of this step: a lone voter is elected before its first.
+        let was_leader = std::mem::replace(&mut self.told_leader, is_leader);
         Progress {
             became_leader: is_leader.filter(|_| is_leader != was_leader),
             lost_leadership: was_leader.is_some() && is_leader != was_leader,

@@ -1,0 +1,199 @@
+//! `thalweg serve`: a broker in this process, from its configuration to its last flush.
+//!
+//! Signals decide how it goes on: SIGTERM and SIGINT stop it cleanly, a second one at once, and SIGHUP
+//! reads the configuration file again.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+use tracing_subscriber::EnvFilter;
+
+use super::failure::{Exit, Failure};
+use super::file_limit;
+use super::output::{Output, Printer};
+use crate::broker::Broker;
+use crate::config::{self, BrokerConfig, LogFormat, LogOutput, ServeFlags};
+
+pub(super) fn run(flags: &ServeFlags, printer: &mut Printer) -> Result<(), Failure> {
+    let started = Instant::now();
+    let config = config::load(flags).map_err(Box::new)?;
+    log_to_stderr(&config.log)?;
+    match file_limit::raise() {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
+    }
+    let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    let shards = config.shard_count();
+    let broker = Broker::start(config).map_err(Box::new)?;
+    announce(&broker, &data_dir, shards, started.elapsed(), printer)?;
+    until_told_to_stop(broker, flags.config.as_deref())
+}
+
+fn log_to_stderr(log: &LogOutput) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
+        Failure::Usage(format!("log.filter '{}' cannot be read: {error}", log.filter))
+    })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let installed = match log.format {
+        LogFormat::Text => subscriber.try_init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+    };
+    installed.map_err(|error| Failure::Failed(format!("cannot begin to log: {error}")))
+}
+
+#[derive(serde::Serialize)]
+struct Announcement<'a> {
+    clients: String,
+    advertised: String,
+    admin: Option<String>,
+    data_dir: &'a Path,
+    cluster_id: &'a str,
+    disk: &'a str,
+    shards: usize,
+    start_ms: u128,
+}
+
+fn announce(
+    broker: &Broker,
+    data_dir: &Path,
+    shards: usize,
+    took: Duration,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let announcement = Announcement {
+        clients: broker.address().to_string(),
+        advertised: broker.advertised(),
+        admin: broker.admin_address().map(|address| address.to_string()),
+        data_dir,
+        cluster_id: broker.cluster_id(),
+        disk: broker.disk(),
+        shards,
+        start_ms: took.as_millis(),
+    };
+    let announced = match printer.output {
+        // One line, so that a program that starts a broker has read it all when the line ends.
+        Output::Json => serde_json::to_writer(&mut *printer, &announcement)
+            .map_err(std::io::Error::from)
+            .and_then(|()| writeln!(printer)),
+        Output::Table => writeln!(printer, "{}", for_people(&announcement)),
+    };
+    let announced = announced.and_then(|()| printer.flush());
+    // A broker whose starter does not listen serves all the same.
+    if let Err(error) = announced {
+        tracing::debug!(%error, "nobody reads stdout");
+    }
+    Ok(())
+}
+
+fn for_people(it: &Announcement<'_>) -> String {
+    let advertised = if it.advertised == it.clients {
+        String::new()
+    } else {
+        format!(", told to use {}", it.advertised)
+    };
+    let admin = match &it.admin {
+        Some(address) => format!("http://{address}/metrics, /healthz, /readyz"),
+        None => "off".to_owned(),
+    };
+    let plural = if it.shards == 1 { "" } else { "s" };
+    let brokers = match it.clients.as_str() {
+        "127.0.0.1:9092" => String::new(),
+        _ => format!(" -b {}", it.advertised),
+    };
+    format!(
+        "thalweg {} is ready after {} ms\n\
+         \n  clients    {}{advertised}\
+         \n  operators  {admin}\
+         \n  data       {}\
+         \n  cluster    {}\
+         \n  threads    {} shard{plural}, disk through {}\n\
+         \nTry: thalweg topic create demo{brokers}\
+         \nStop with Ctrl-C or SIGTERM.",
+        env!("CARGO_PKG_VERSION"),
+        it.start_ms,
+        it.clients,
+        it.data_dir.display(),
+        it.cluster_id,
+        it.shards,
+        it.disk,
+    )
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn until_told_to_stop(broker: Broker, file: Option<&Path>) -> Result<(), Failure> {
+    let broken = |source| Failure::io("cannot wait for signals", source);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(broken)?;
+    runtime.block_on(async {
+        let mut signals = Signals::listen().map_err(broken)?;
+        loop {
+            tokio::select! {
+                () = signals.stop() => break,
+                _ = signals.hangup.recv() => reload(&broker, file),
+            }
+        }
+        tracing::info!("stopping; a second signal ends the process at once");
+        let stopping = tokio::task::spawn_blocking(move || broker.stop());
+        tokio::select! {
+            stopped = stopping => stopped
+                .map_err(|_panicked| Failure::Failed("the broker did not stop cleanly".into())),
+            () = signals.stop() => {
+                tracing::warn!("ended without waiting");
+                std::process::exit(Exit::Interrupted as i32)
+            }
+        }
+    })?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn reload(broker: &Broker, file: Option<&Path>) {
+    let Some(file) = file else {
+        tracing::warn!("SIGHUP: there is no configuration file to read again (--config FILE)");
+        return;
+    };
+    let running: &BrokerConfig = &broker.config();
+    match config::reload(running, file) {
+        Err(error) => tracing::error!(%error, "SIGHUP: the configuration stays as it is"),
+        Ok(reload) => {
+            if reload.changed.is_empty() && reload.needs_restart.is_empty() {
+                tracing::info!(file = %file.display(), "SIGHUP: nothing has changed");
+            }
+            for name in &reload.changed {
+                tracing::info!(name, "SIGHUP: setting changed");
+            }
+            for name in &reload.needs_restart {
+                tracing::warn!(name, "SIGHUP: setting will count after a restart");
+            }
+            broker.reconfigure(reload.config);
+        }
+    }
+}
