@@ -2,7 +2,8 @@
 //!
 //! Whole segments go newest first, each durably before the next, so that a crash leaves a log that is
 //! merely longer. In a segment the ledger is cut before the `.log`: a ledger that knew more than the log
-//! holds would make a crash look like damage. The stale bytes are gone from the file before
+//! holds would make a crash look like damage. Then the ledger announces the cut, because a crash may
+//! leave half of it: holes with valid frames behind them. The stale bytes are gone from the file before
 //! anything else is written there, so nothing can bring them back to life.
 
 use std::io;
@@ -99,14 +100,13 @@ impl Writer {
     }
 
     async fn cut_files(&mut self, cut: &Active) -> Result<(), Stop> {
-        let checkpoint = Checkpoint { entry_count: cut.slots, durable_position: cut.position };
-        for (position, bytes) in checkpoint.writes(cut.segment.seed) {
-            cut.ledger.write_at(position, vec![bytes]).await?;
-        }
         cut.ledger.truncate(slot_position(cut.slots)).await?;
         cut.ledger.sync_all().await?;
+        announce(cut, true).await?;
         cut.log.truncate(cut.position.into()).await?;
         cut.log.sync_all().await?;
+        // What is written from now on is not to be cut.
+        announce(cut, false).await?;
         Ok(())
     }
 
@@ -154,6 +154,15 @@ impl Active {
             ..self
         }
     }
+}
+
+/// Says durably in the ledger whether the `.log` is being cut.
+async fn announce(cut: &Active, cutting: bool) -> io::Result<()> {
+    let checkpoint = Checkpoint { entry_count: cut.slots, durable_position: cut.position, cutting };
+    for (position, bytes) in checkpoint.writes(cut.segment.seed) {
+        cut.ledger.write_at(position, vec![bytes]).await?;
+    }
+    cut.ledger.sync_data().await
 }
 
 async fn read_slot(active: &Active, slot: u32) -> io::Result<LedgerEntry> {

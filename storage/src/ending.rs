@@ -15,7 +15,7 @@ impl Writer {
             let (log, ledger) = (Rc::clone(&active.log), Rc::clone(&active.ledger));
             log.truncate(durable_position.into()).await?;
             log.sync_all().await?;
-            self.checkpoint(Checkpoint { entry_count, durable_position }).await?;
+            self.checkpoint(Checkpoint { entry_count, durable_position, cutting: false }).await?;
             ledger.sync_all().await?;
         }
         self.active = None;
@@ -34,6 +34,7 @@ impl Writer {
         if let Some(parent) = self.log.dir.parent() {
             self.log.disk.sync_dir(parent).await?;
         }
+        self.log.set_full(false);
         self.log.progress.answer_all(WriteError::Closed);
         self.answer_ending();
         Ok(())

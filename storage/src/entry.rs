@@ -64,7 +64,7 @@ impl Entry {
     /// The parts of an internal entry; `None` for a record batch.
     pub fn internal_body(&self) -> Option<InternalBody> {
         let header = BatchHeader::parse(&self.header).ok()?;
-        header.attributes.is_internal().then(|| InternalBody::parse(self.body.clone()))?
+        header.attributes.is_internal().then(|| InternalBody::parse(&self.body))?
     }
 
     /// Bytes of header and body.
@@ -75,7 +75,7 @@ impl Entry {
 
 impl InternalBody {
     /// Takes a body apart; `None` if it is too short or a flush mark's.
-    pub(crate) fn parse(body: Bytes) -> Option<Self> {
+    pub(crate) fn parse(body: &Bytes) -> Option<Self> {
         let (&kind, rest) = body.split_first()?;
         let (index, rest) = rest.split_first_chunk()?;
         let (term, _) = rest.split_first_chunk()?;

@@ -153,6 +153,9 @@ pub(crate) async fn examine(
         Some(log) => log.len().await?,
         None => 0,
     };
+    let cut = image.checkpoint.filter(|checkpoint| checkpoint.cutting);
+    let cut_position = cut.map(|checkpoint| u64::from(checkpoint.durable_position));
+    let file_len = cut_position.map_or(file_len, |position| file_len.min(position));
     let reader = files.log.clone().map(|log| FrameReader::new(log, file_len, seed));
     let mut walk = Walk {
         reader,
@@ -167,7 +170,7 @@ pub(crate) async fn examine(
         window_entries: Vec::new(),
         scan_start: 0,
         damaged: Vec::new(),
-        torn: false,
+        torn: cut.is_some(),
         entries_verified: 0,
         bytes_verified: 0,
     };
@@ -177,7 +180,8 @@ pub(crate) async fn examine(
     walk.begin_window();
     while walk.step().await? {}
     let image_entries = image.slots.iter().flatten();
-    let ledger_intact = image.slots.len() == walk.entries.len()
+    let ledger_intact = cut.is_none()
+        && image.slots.len() == walk.entries.len()
         && image.header.is_some()
         && image_entries.eq(walk.entries.iter());
     Ok(walk.finish(ledger_intact))
@@ -320,7 +324,7 @@ impl Walk<'_> {
             None => true,
         };
         if position >= self.durable && nothing_left {
-            self.torn = self.slots.len() > self.entries.len();
+            self.torn |= self.slots.len() > self.entries.len();
             return Ok(false);
         }
         if !self.was_durable(position).await? {

@@ -55,7 +55,7 @@ impl Frame {
         {
             return Some(Frame::Mark(mark));
         }
-        let internal = InternalBody::parse(bytes.slice(HEADER_LEN..))?;
+        let internal = InternalBody::parse(&bytes.slice(HEADER_LEN..))?;
         EntryFrame::decode(bytes, header, Some(internal)).map(Frame::Entry)
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! The header (big-endian): magic 8, format version 2, reserved 2, partition 4, topic id 16, base
 //! offset 8, base index 8, term before the base index 4 (all ones: unknown), reserved 8, CRC-32 4.
-//! A checkpoint: entry count 4, durable position 4, reserved 20, CRC-32 seeded with the segment 4.
+//! A checkpoint: entry count 4, durable position 4, flags 4 (bit 0: cutting), reserved 16, CRC-32 seeded
+//! with the segment 4.
 //!
 //! Nothing here is flushed with the data: all of it can be rebuilt from the `.log`. Flushed it is when
 //! the segment is sealed, cut, or closed.
@@ -34,6 +35,7 @@ const CHECKPOINT_LEN: usize = 32;
 /// Where the two copies of header and checkpoint begin.
 const COPIES: [usize; 2] = [0, 512];
 const UNKNOWN_TERM: u32 = u32::MAX;
+const FLAG_CUTTING: u32 = 1;
 
 /// Where a slot's entry lies in the file.
 pub(crate) fn slot_position(slot: u32) -> u64 {
@@ -54,6 +56,9 @@ pub(crate) struct LedgerHeader {
 pub(crate) struct Checkpoint {
     pub(crate) entry_count: u32,
     pub(crate) durable_position: u32,
+    /// Everything from the durable position on is being cut off, so nothing there proves anything: a
+    /// crash in the middle of it may leave holes.
+    pub(crate) cutting: bool,
 }
 
 impl LedgerHeader {
@@ -115,6 +120,7 @@ impl Checkpoint {
         let mut rest = &mut checkpoint[..];
         rest.put_u32(self.entry_count);
         rest.put_u32(self.durable_position);
+        rest.put_u32(if self.cutting { FLAG_CUTTING } else { 0 });
         let crc = checkpoint_crc(seed, &checkpoint);
         checkpoint[CHECKPOINT_LEN - 4..].copy_from_slice(&crc.to_be_bytes());
         checkpoint
@@ -123,9 +129,10 @@ impl Checkpoint {
     fn decode(checkpoint: &[u8; CHECKPOINT_LEN], seed: u32) -> Option<Self> {
         let mut rest = &checkpoint[..];
         let (entry_count, durable_position) = (rest.get_u32(), rest.get_u32());
+        let cutting = rest.get_u32() & FLAG_CUTTING != 0;
         let crc = (&checkpoint[CHECKPOINT_LEN - 4..]).get_u32();
         let valid = crc == checkpoint_crc(seed, checkpoint);
-        valid.then_some(Checkpoint { entry_count, durable_position })
+        valid.then_some(Checkpoint { entry_count, durable_position, cutting })
     }
 
     /// Where to write the copies, and what.
@@ -134,13 +141,13 @@ impl Checkpoint {
         COPIES.map(|copy| ((copy + HEADER_LEN) as u64, bytes.clone()))
     }
 
-    /// The checkpoint of the file's first bytes. Copies may differ after a crash between their writes; the
-    /// lower durable position is taken, as only a cut ever lowers it.
+    /// The checkpoint of the file's first bytes. Copies may differ after a crash between their writes. A
+    /// cut that one of them announces is begun or done; else the lower position is the safe one.
     pub(crate) fn find(area: &[u8], seed: u32) -> Option<Self> {
         let copies = COPIES
             .iter()
             .filter_map(|&copy| Self::decode(area.get(copy + HEADER_LEN..)?.first_chunk()?, seed));
-        copies.min_by_key(|checkpoint| checkpoint.durable_position)
+        copies.min_by_key(|checkpoint| (!checkpoint.cutting, checkpoint.durable_position))
     }
 }
 
@@ -174,7 +181,7 @@ mod tests {
 
     #[test]
     fn one_flip_anywhere_leaves_a_valid_copy() {
-        let checkpoint = Checkpoint { entry_count: 9, durable_position: 4096 };
+        let checkpoint = Checkpoint { entry_count: 9, durable_position: 4096, cutting: false };
         let seed = header().key.crc_seed();
         let area = header().encode_area(checkpoint);
         for byte in 0..area.len() {
@@ -192,10 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_wins_over_an_older_checkpoint() {
+    fn a_cut_wins_over_another_checkpoint() {
         let seed = header().key.crc_seed();
-        let mut area = header().encode_area(Checkpoint { entry_count: 9, durable_position: 4096 });
-        let cut = Checkpoint { entry_count: 2, durable_position: 512 };
+        let mut area = header().encode_area(Checkpoint {
+            entry_count: 9,
+            durable_position: 4096,
+            cutting: false,
+        });
+        let cut = Checkpoint { entry_count: 20, durable_position: 8192, cutting: true };
         let [(position, bytes), _] = cut.writes(seed);
         let at = usize::try_from(position).unwrap();
         area[at..at + bytes.len()].copy_from_slice(&bytes);

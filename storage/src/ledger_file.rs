@@ -53,7 +53,8 @@ impl RebuiltLedger<'_> {
         let header =
             LedgerHeader { version: FORMAT_VERSION, key: self.key, prev_term: self.prev_term };
         let durable_position = self.durable_position;
-        let mut bytes = header.encode_area(Checkpoint { entry_count, durable_position });
+        let mut bytes =
+            header.encode_area(Checkpoint { entry_count, durable_position, cutting: false });
         bytes.reserve(usize::try_from(slot_position(entry_count)).unwrap_or(0));
         for (entry, slot) in self.entries.iter().zip(0..) {
             entry.encode(seed, slot, &mut bytes);

@@ -64,7 +64,8 @@ pub(crate) async fn advance(log: &Log, offset: i64, first_index: u64) -> Result<
     };
     let saved = start.save(&*log.disk, &log.dir, log.identity).await;
     saved.map_err(|error| refuse(log, &error))?;
-    for segment in forget(&mut log.state.borrow_mut(), start, gone) {
+    let forgotten = forget(&mut log.state.borrow_mut(), start, gone);
+    for segment in forgotten {
         log.shared.maps.borrow_mut().remove_segment(segment.id);
         delete(log, &segment).await.map_err(|error| refuse(log, &error))?;
     }

@@ -102,7 +102,7 @@ impl LogState {
             "entry {index}: a term begins with an internal entry"
         );
         if internal {
-            let own = InternalBody::parse(body.clone()).expect("an internal entry has a body");
+            let own = InternalBody::parse(body).expect("an internal entry has a body");
             assert_eq!((own.index, own.term), (*index, *term), "an internal entry knows itself");
         }
         let meta = EntryMeta {

@@ -158,26 +158,47 @@ async fn max_in_segment(log: &Log, segment: &Rc<Segment>, upper: i64) -> Result<
     if segment.key.base_offset >= start && extent.next_offset <= upper {
         return Ok(extent.max_timestamp);
     }
-    let (first, end, before, last) = log
+    let (first, end, below, last) = log
         .look_up(segment, |ledger| {
             let first = ledger.partition_point(|entry| entry.next_offset() <= start)?;
             let end = ledger.partition_point(|entry| entry.next_offset() <= upper)?;
+            let whole = ledger.partition_point(|entry| entry.base_offset < start)?;
             let running = |end: u32| match end.checked_sub(1) {
                 Some(slot) => ledger.get(slot).map(|entry| entry.max_timestamp),
                 None => Ok(-1),
             };
-            Ok((first, end, running(first)?, running(end)?))
+            Ok((first, end, running(whole)?, running(end)?))
         })
         .await?;
-    if first >= end || last > before {
-        return Ok(if first >= end { -1 } else { last });
+    if first < end && last > below {
+        return Ok(last);
     }
-    // The maximum lies below the log start: only the batches themselves know the next largest.
+    // The maximum may lie below the log start: only the batches themselves know the next largest.
     let (mut slot, mut max_timestamp) = (first, -1);
-    while let Some(found) = next_batch(log, segment, slot, upper).await? {
+    while slot < end
+        && let Some(found) = next_batch(log, segment, slot, upper).await?
+    {
         let batch = load_batch(log, segment, found).await?;
-        max_timestamp = max_timestamp.max(batch.header().max_timestamp);
+        max_timestamp = max_timestamp.max(max_in_batch(&batch, start)?);
         slot = u32::try_from(found.index - segment.key.base_index).unwrap_or(u32::MAX) + 1;
+    }
+    Ok(max_timestamp)
+}
+
+/// The largest timestamp of a batch's records at or after offset `start`.
+fn max_in_batch(batch: &BatchView, start: i64) -> Result<i64, ColdError> {
+    let header = batch.header();
+    if header.base_offset >= start {
+        return Ok(header.max_timestamp);
+    }
+    let unreadable =
+        || ColdError::Failed(ReadError::Unreadable { base_offset: header.base_offset });
+    let mut max_timestamp = -1;
+    for record in batch.records(BATCH_BYTES_MAX).map_err(|_| unreadable())? {
+        let record = record.map_err(|_| unreadable())?;
+        if record.offset >= start {
+            max_timestamp = max_timestamp.max(record.timestamp);
+        }
     }
     Ok(max_timestamp)
 }
@@ -191,14 +212,15 @@ fn find_in_memory(
     let state = log.state.borrow();
     let tail = state.tail.borrow();
     for (index, recent) in state.recent_from(state.files_end().next_index) {
-        if recent.max_timestamp < timestamp || recent.meta.base_offset >= upper {
+        let meta = recent.meta;
+        if meta.is_internal() || recent.max_timestamp < timestamp || meta.base_offset >= upper {
             continue;
         }
         let Some((header, body)) = tail.get(index) else { continue };
         let mut bytes = BytesMut::with_capacity(header.len() + body.len());
         bytes.extend_from_slice(header);
         bytes.extend_from_slice(body);
-        let base_offset = recent.meta.base_offset;
+        let base_offset = meta.base_offset;
         let unreadable = ReadError::Unreadable { base_offset };
         let batch = BatchView::parse(bytes.freeze()).map_err(|_| unreadable.clone())?;
         let found = find_in_batch(&batch, timestamp, state.log_start_offset);

@@ -26,6 +26,10 @@ impl Writer {
         if !write_caching {
             self.finish_flushing().await?;
         }
+        if self.log.progress.cut.get().is_some() {
+            // The entries that wait now come after a cut that was asked for meanwhile.
+            return Ok(());
+        }
         let Some(active) = &mut self.active else { return Ok(()) };
         let (position, slot) = (active.position, active.slots);
         let (mut buffers, ledger) = gather(&self.log.queue, active, &self.log.config.borrow());
@@ -199,7 +203,7 @@ impl Writer {
         self.on_written();
         let Some(active) = &self.active else { return Ok(()) };
         let (entry_count, durable_position) = (active.slots, active.durable_position);
-        self.checkpoint(Checkpoint { entry_count, durable_position }).await
+        self.checkpoint(Checkpoint { entry_count, durable_position, cutting: false }).await
     }
 
     /// Writes a mark that nobody waits for: one more proof, for which a full disk is no misfortune.

@@ -53,10 +53,12 @@ pub(crate) struct Writer {
 pub(crate) async fn run(log: Rc<Log>) {
     let active = log.queue.active.take();
     let mut writer = Writer { log: Rc::clone(&log), active, flushing: None, unflushed_since: None };
+    let alarm = Alarm(&log);
     let outcome = match writer.work().await {
         Err(Stop::Ending) if log.queue.ending() == Some(Ending::Delete) => writer.delete().await,
         outcome => outcome,
     };
+    drop(alarm);
     log.queue.stop(writer.active.take().filter(|_| outcome.is_ok()));
     match outcome {
         Ok(()) => {}
@@ -68,6 +70,18 @@ pub(crate) async fn run(log: Rc<Log>) {
             }
         }
         Err(Stop::Failed(error)) => log.fail(&error),
+    }
+}
+
+/// Tells the owner if the writer panics, which tokio would keep to itself.
+struct Alarm<'a>(&'a Log);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.queue.refuse(WriteError::Failed);
+            self.0.tell(LogEvent::Failed);
+        }
     }
 }
 
@@ -85,7 +99,7 @@ impl Log {
     }
 
     /// Notes whether the log waits for space; returns whether that is news.
-    fn set_full(&self, full: bool) -> bool {
+    pub(crate) fn set_full(&self, full: bool) -> bool {
         let news = self.full.replace(full) != full;
         if news {
             let full_logs = &self.shared.stats().full_logs;

@@ -147,7 +147,7 @@ async fn trust(
     }
     let next_index = key.base_index + u64::from(footer.entry_count);
     let mut entries = Vec::new();
-    if (next_index > open.applied + 1 || footer.damaged_count > 0)
+    if (next_index - 1 > open.applied || footer.damaged_count > 0)
         && let Some(ledger) = &files.ledger
     {
         let image = LedgerImage::load(&**ledger, &key).await?;
@@ -337,6 +337,14 @@ impl Settlement<'_> {
             Some(log) => Rc::clone(log),
             None => self.open.disk.open(&path, OpenMode::CreateIfMissing).await?,
         };
+        let Examination { end, file_len, torn, durable, .. } = self.examination;
+        if torn {
+            log.truncate(end).await?;
+            log.sync_all().await?;
+        } else if end > durable {
+            log.sync_data().await?;
+        }
+        // After the log, so that an announced cut is done before it is forgotten.
         let entry_count = self.examination.extent().entry_count;
         let (ledger, ledger_rebuilt) = match &self.files.ledger {
             Some(ledger) if self.examination.ledger_intact => {
@@ -348,13 +356,6 @@ impl Settlement<'_> {
             }
             _ => (self.replace_ledger(None).await?, true),
         };
-        let Examination { end, file_len, torn, durable, .. } = self.examination;
-        if torn {
-            log.truncate(end).await?;
-            log.sync_all().await?;
-        } else if end > durable {
-            log.sync_data().await?;
-        }
         let segment = self.segment();
         let mut active = Active::resume(Rc::clone(&segment), log, ledger, &self.examination);
         active.allocated = if torn { end } else { file_len };

@@ -1,0 +1,10 @@
+//! The log, tested as its callers see it.
+
+mod behaviour;
+mod crash;
+mod damage;
+mod full_disk;
+mod harness;
+mod model;
+mod retention;
+mod timestamps;
