@@ -14,7 +14,7 @@
 //! - Errors are `std::io::Error` with the raw errno where the kernel gave one, so that callers
 //!   can tell `ENOSPC` (a state that passes) from `EIO` (the end of this process).
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod conformance;
 mod names;
 mod pool;
