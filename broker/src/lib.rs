@@ -7,6 +7,7 @@
 mod abort;
 pub mod admin;
 pub mod broker;
+pub mod cli;
 mod clock;
 pub mod config;
 mod controller;

@@ -14,13 +14,14 @@ pub(super) struct ConnectFlags {
     #[arg(
         short,
         long,
+        global = true,
         env = "THALWEG_BROKERS",
         default_value = "127.0.0.1:9092",
         value_name = "HOST:PORT"
     )]
     pub(super) brokers: String,
     /// How long to go on trying before giving up, in seconds.
-    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    #[arg(long, global = true, default_value_t = 30, value_name = "SECONDS")]
     pub(super) timeout: u64,
 }
 

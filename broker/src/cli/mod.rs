@@ -2,10 +2,10 @@
 //!
 //! One file per group of commands. What they share is how they connect ([`connect`]), how they print
 //! ([`output`]) and how they fail ([`failure`]). Results go to stdout and everything else to stderr,
-//! so that both `| jq` and `2>/dev/null` do what people expect. Every command but `serve` and `log`
+//! so that both `| jq` and `2>/dev/null` do what people expect. Every command but `serve`
 //! works with any broker that speaks Kafka's protocol.
 
-mod bench;
+//mod bench;
 mod cluster;
 mod config;
 mod connect;
@@ -14,12 +14,14 @@ mod failure;
 mod file_limit;
 mod format;
 mod json;
+mod lines;
 mod output;
 mod pairs;
 mod position;
 mod produce;
 mod serve;
 mod topic;
+mod writing;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -72,7 +74,7 @@ enum Command {
     /// Read and change the settings of topics and brokers.
     Config(config::ConfigArgs),
     /// Measure how fast a cluster takes or gives records.
-    Bench(bench::BenchArgs),
+    //Bench(bench::BenchArgs),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  source <(thalweg completions bash)")]
     Completions {
@@ -100,7 +102,7 @@ fn run(command: Command, printer: &mut Printer) -> Result<(), Failure> {
         Command::Consume(args) => on_runtime(consume::run(args, printer)),
         Command::Cluster(args) => on_runtime(cluster::run(args, printer)),
         Command::Config(args) => on_runtime(config::run(args, printer)),
-        Command::Bench(args) => bench::run(args, printer),
+        //Command::Bench(args) => bench::run(args, printer),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "thalweg", &mut script);

@@ -59,18 +59,13 @@ impl Incoming {
         self.header.api_version
     }
 
-    /// Decodes the body; trailing bytes are as malformed as missing ones.
+    /// Decodes the body. What follows it is ignored, as Apache Kafka does: librdkafka sends a few
+    /// bytes too many with some versions of Metadata.
     pub(crate) fn decode<R: Request>(&mut self) -> Result<R, CloseReason> {
-        let malformed = |what: String| {
-            CloseReason::Malformed(format!("{} v{}: {what}", R::NAME, self.header.api_version))
-        };
         let mut reader = Reader::new(std::mem::take(&mut self.body));
-        let request = R::decode(&mut reader, self.header.api_version)
-            .map_err(|error| malformed(error.to_string()))?;
-        match reader.remaining() {
-            0 => Ok(request),
-            more => Err(malformed(format!("{more} bytes follow the request"))),
-        }
+        R::decode(&mut reader, self.header.api_version).map_err(|error| {
+            CloseReason::Malformed(format!("{} v{}: {error}", R::NAME, self.header.api_version))
+        })
     }
 
     /// Encodes the response of this request.

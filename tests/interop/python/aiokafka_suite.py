@@ -83,7 +83,9 @@ async def main(steps: Steps) -> None:
         with steps.step(f"produce-{codec}"):
             await produce(codec)
 
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap(), group_id=None, check_crcs=True)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap(), group_id=None, check_crcs=True, auto_offset_reset="earliest"
+    )
     await consumer.start()
     consumer.assign(PLACES)
 

@@ -10,6 +10,8 @@ use thalweg_client::admin::{
 };
 use thalweg_client::protocol::ErrorCode;
 
+pub(super) use describe::is_set;
+
 use super::connect::ConnectFlags;
 use super::failure::{Failure, settle};
 use super::output::{Printer, is_watched, or_dash, table};

@@ -1,0 +1,184 @@
+//! `thalweg consume`: the records of a topic, as lines, as JSON or after a template.
+//!
+//! Records are borrowed from the answer they came in and written through one buffer, which is flushed
+//! whenever there is nothing to write. Ctrl-C needs no handling: the signal's own way of ending the
+//! process is quiet, and nothing that was printed is lost.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use clap::Args;
+use futures_util::FutureExt;
+use thalweg_client::consumer::{
+    ConsumerBuilder, OnOutOfRange, PartitionConsumer, RecordBatch, StartAt,
+};
+use thalweg_client::{Client, Isolation, OffsetAt, TopicPartition};
+
+use super::connect::ConnectFlags;
+use super::failure::{Failure, settle};
+use super::format::Format;
+use super::json::JsonRecord;
+use super::output::{Output, Printer};
+use super::position::Position;
+
+/// Print the records of a topic.
+///
+/// Without --exit-at-end or --count it waits for new records until it is interrupted. Records of one
+/// partition come in order; those of several are mixed as they arrive.
+#[derive(Debug, Args)]
+#[command(after_help = "Formats (-f) may hold:\n  \
+    %t topic   %p partition   %o offset   %T timestamp in ms since 1970\n  \
+    %k key     %v value       %h headers, as name=value,name=value\n  \
+    %S size of the key   %s size of the value   (-1 for none)\n  \
+    \\n \\t \\r \\0 \\\\ and %%\n\n\
+    Examples:\n  \
+    thalweg consume demo --offset start -e         all there is, then end\n  \
+    thalweg consume demo --offset -10 -e           the last ten of each partition\n  \
+    thalweg consume demo --offset @1h --json       from an hour ago on, as JSON\n  \
+    thalweg consume demo -f '%p %o %k: %v\\n'       new ones, with partition, offset and key")]
+pub(super) struct ConsumeArgs {
+    /// The topic.
+    topic: String,
+    /// Where to begin: start, end, an offset, -N for the last N, or @ and a time or how long ago.
+    #[arg(long, default_value = "end", value_name = "POSITION", allow_hyphen_values = true)]
+    offset: Position,
+    /// Print so many records, then end.
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    count: Option<u64>,
+    /// End where the partitions end now, instead of waiting for more.
+    #[arg(short, long)]
+    exit_at_end: bool,
+    /// Only this partition; may be given several times.
+    #[arg(short, long)]
+    partition: Vec<i32>,
+    /// How to write a record [default: %v\n].
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "json")]
+    format: Option<Format>,
+    /// Write each record as one line of JSON.
+    #[arg(long)]
+    json: bool,
+    /// Only records outside transactions and those of committed ones.
+    #[arg(long)]
+    committed: bool,
+    #[command(flatten)]
+    connect: ConnectFlags,
+}
+
+pub(super) async fn run(args: ConsumeArgs, printer: &mut Printer) -> Result<(), Failure> {
+    let client = args.connect.connect().await?;
+    let is_json = args.json || (printer.output == Output::Json && args.format.is_none());
+    let mut consumer = begin(&client, &args).await?;
+    let format = args.format.unwrap_or_else(Format::lines);
+    let mut left = args.count.unwrap_or(u64::MAX);
+    while left > 0 {
+        let ready = consumer.next_batch().now_or_never();
+        let batch = match ready {
+            Some(batch) => batch?,
+            None => {
+                printer.flush()?;
+                consumer.next_batch().await?
+            }
+        };
+        let Some(batch) = batch else { break };
+        left -= write(&batch, left, is_json, &format, printer)?;
+    }
+    Ok(printer.flush()?)
+}
+
+/// Writes at most `limit` records, and returns how many it wrote.
+fn write(
+    batch: &RecordBatch,
+    limit: u64,
+    is_json: bool,
+    format: &Format,
+    printer: &mut Printer,
+) -> Result<u64, Failure> {
+    let source = batch.source();
+    let mut written = 0;
+    for record in batch.iter() {
+        if written == limit {
+            break;
+        }
+        let record = record?;
+        if is_json {
+            let json = JsonRecord::new(source, &record);
+            serde_json::to_writer(&mut *printer, &json).map_err(std::io::Error::from)?;
+            printer.write_all(b"\n")?;
+        } else {
+            format.write(printer, source, &record)?;
+        }
+        written += 1;
+    }
+    Ok(written)
+}
+
+async fn begin(client: &Client, args: &ConsumeArgs) -> Result<PartitionConsumer, Failure> {
+    let isolation =
+        if args.committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+    // What was asked for by number is an error if it is not there; the start is wherever it is by now.
+    let on_out_of_range = match args.offset {
+        Position::Start => OnOutOfRange::Earliest,
+        _ => OnOutOfRange::Fail,
+    };
+    let builder = client
+        .consumer()
+        .isolation(isolation)
+        .on_offset_out_of_range(on_out_of_range)
+        .stop_at_end(args.exit_at_end);
+    Ok(assigned(client, builder, args).await?.build().await?)
+}
+
+async fn assigned(
+    client: &Client,
+    builder: ConsumerBuilder,
+    args: &ConsumeArgs,
+) -> Result<ConsumerBuilder, Failure> {
+    let start = match args.offset {
+        Position::Start => StartAt::Earliest,
+        Position::End => StartAt::Latest,
+        Position::Offset(offset) => StartAt::Offset(offset),
+        Position::Time(ms) => StartAt::Timestamp(ms),
+        Position::Last(count) => {
+            let partitions = partitions(client, args).await?;
+            return Ok(builder.assign(last(client, partitions, count).await?));
+        }
+    };
+    if args.partition.is_empty() {
+        return Ok(builder.topic(&args.topic, start));
+    }
+    let name = |index: &i32| (TopicPartition::new(args.topic.as_str(), *index), start);
+    Ok(builder.assign(args.partition.iter().map(name)))
+}
+
+async fn partitions(client: &Client, args: &ConsumeArgs) -> Result<Vec<TopicPartition>, Failure> {
+    let indexes = if args.partition.is_empty() {
+        let (found, outcome) = settle(client.admin().describe_topics(&[&args.topic]).await?);
+        outcome?;
+        found.iter().flat_map(|topic| &topic.partitions).map(|it| it.index).collect()
+    } else {
+        args.partition.clone()
+    };
+    let name = |index| TopicPartition::new(args.topic.as_str(), index);
+    Ok(indexes.into_iter().map(name).collect())
+}
+
+/// So many records before the end of each partition, or its start if there are fewer.
+async fn last(
+    client: &Client,
+    partitions: Vec<TopicPartition>,
+    count: i64,
+) -> Result<Vec<(TopicPartition, StartAt)>, Failure> {
+    let mut starts: HashMap<TopicPartition, i64> = HashMap::new();
+    for at in [OffsetAt::Earliest, OffsetAt::Latest] {
+        let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), at)).collect();
+        let found = client.admin().list_offsets(&wanted, Isolation::ReadUncommitted).await;
+        for (partition, found) in partitions.iter().zip(found) {
+            let offset = found?.map_or(0, |found| found.offset);
+            let start = starts.entry(partition.clone()).or_insert(offset);
+            if at == OffsetAt::Latest {
+                *start = (*start).max(offset.saturating_sub(count));
+            }
+        }
+    }
+    Ok(starts.into_iter().map(|(name, offset)| (name, StartAt::Offset(offset))).collect())
+}
