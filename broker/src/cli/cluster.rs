@@ -129,9 +129,10 @@ fn for_people(info: &ClusterInfo) -> String {
             [] => rows.push(begin(None)),
             dirs => rows.extend(dirs.iter().map(|dir| begin(Some(dir)))),
         }
-        let of_dirs = broker.log_dirs.iter().filter_map(|dir| {
-            dir.error.as_ref().map(|error| format!("{}: {error}", dir.path))
-        });
+        let of_dirs = broker
+            .log_dirs
+            .iter()
+            .filter_map(|dir| dir.error.as_ref().map(|error| format!("{}: {error}", dir.path)));
         errors.extend(broker.error.iter().cloned().chain(of_dirs));
     }
     let header =

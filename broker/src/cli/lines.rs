@@ -17,7 +17,9 @@ const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Reads `source` to its end. Each block holds whole lines, the last one of all perhaps without its
 /// newline. After an error or when the receiver has gone, nothing more comes.
-pub(super) fn read_blocks(source: impl Read + Send + 'static) -> mpsc::Receiver<io::Result<Vec<u8>>> {
+pub(super) fn read_blocks(
+    source: impl Read + Send + 'static,
+) -> mpsc::Receiver<io::Result<Vec<u8>>> {
     let (blocks, receiver) = mpsc::channel(BLOCKS_AHEAD);
     // It is not joined: blocked on a terminal, it would outlive the command.
     thread::spawn(move || {

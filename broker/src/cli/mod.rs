@@ -5,7 +5,7 @@
 //! so that both `| jq` and `2>/dev/null` do what people expect. Every command but `serve`
 //! works with any broker that speaks Kafka's protocol.
 
-//mod bench;
+mod bench;
 mod cluster;
 mod config;
 mod connect;
@@ -29,7 +29,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use connect::ConnectFlags;
 use failure::{Exit, Failure};
 use output::{Output, Printer};
 
@@ -74,7 +73,7 @@ enum Command {
     /// Read and change the settings of topics and brokers.
     Config(config::ConfigArgs),
     /// Measure how fast a cluster takes or gives records.
-    //Bench(bench::BenchArgs),
+    Bench(bench::BenchArgs),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  source <(thalweg completions bash)")]
     Completions {
@@ -102,7 +101,7 @@ fn run(command: Command, printer: &mut Printer) -> Result<(), Failure> {
         Command::Consume(args) => on_runtime(consume::run(args, printer)),
         Command::Cluster(args) => on_runtime(cluster::run(args, printer)),
         Command::Config(args) => on_runtime(config::run(args, printer)),
-        //Command::Bench(args) => bench::run(args, printer),
+        Command::Bench(args) => bench::run(args, printer),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "thalweg", &mut script);
@@ -112,7 +111,7 @@ fn run(command: Command, printer: &mut Printer) -> Result<(), Failure> {
 }
 
 /// Runs a client command on this thread.
-fn on_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn on_runtime<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|source| Failure::io("cannot start an event loop", source))?.block_on(command)
 }

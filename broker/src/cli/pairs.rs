@@ -23,6 +23,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     plain(Unit::Milliseconds, text).map(|ms| Duration::from_millis(ms as u64))
 }
 
+/// The value parser of clap for counts: `1000`, `200k`, `5M`.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    let (digits, scale) = match text.trim() {
+        text if text.ends_with('k') => (text.trim_end_matches('k'), 1_000),
+        text if text.ends_with('M') => (text.trim_end_matches('M'), 1_000_000),
+        text => (text, 1),
+    };
+    let number: Option<u64> = digits.replace('_', "").parse().ok();
+    let count = number.and_then(|number| number.checked_mul(scale)).filter(|count| *count > 0);
+    count.ok_or_else(|| "it must be a count above 0, such as 1000, 200k or 5M".to_owned())
+}
+
 fn plain(unit: Unit, text: &str) -> Result<usize, String> {
     let number = unit.plain(text).map_err(|error| error.to_string())?;
     number.parse().map_err(|_| unit_hint(unit).to_owned())
@@ -48,6 +60,11 @@ mod tests {
         assert_eq!(bytes("64KiB"), Ok(65_536));
         assert_eq!(bytes("100"), Ok(100));
         assert!(bytes("-1").is_err() && bytes("many").is_err());
+        assert_eq!(
+            (count("1_000"), count("200k"), count("5M")),
+            (Ok(1000), Ok(200_000), Ok(5_000_000))
+        );
+        assert!(count("0").is_err() && count("k").is_err() && count("-1").is_err());
         assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
         assert_eq!(duration("5"), Ok(Duration::from_millis(5)));
     }

@@ -85,9 +85,11 @@ fn rfc3339(text: &str) -> Option<i64> {
     if !in_range || fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let ms: i64 = fraction.bytes().chain(*b"000").take(3).try_fold(0_i64, |ms, digit| {
-        Some(ms * 10 + i64::from(digit.checked_sub(b'0')?))
-    })?;
+    let ms: i64 = fraction
+        .bytes()
+        .chain(*b"000")
+        .take(3)
+        .try_fold(0_i64, |ms, digit| Some(ms * 10 + i64::from(digit.checked_sub(b'0')?)))?;
     let minutes = hour * 60 + minute - offset_minutes;
     Some(midnight + (minutes * 60 + second) * 1000 + ms)
 }

@@ -25,7 +25,8 @@ pub(super) fn run(flags: &ServeFlags, printer: &mut Printer) -> Result<(), Failu
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
     }
-    let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    let data_dir =
+        std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let shards = config.shard_count();
     let broker = Broker::start(config).map_err(Box::new)?;
     announce(&broker, &data_dir, shards, started.elapsed(), printer)?;
@@ -125,22 +126,21 @@ fn for_people(it: &Announcement<'_>) -> String {
     )
 }
 
-struct Signals {
+/// SIGTERM and SIGINT, from now on: before this the signals end the process.
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
-impl Signals {
+impl StopSignals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Signals {
+        Ok(StopSignals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn stop(&mut self) {
+    async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -153,11 +153,12 @@ fn until_told_to_stop(broker: Broker, file: Option<&Path>) -> Result<(), Failure
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(broken)?;
     runtime.block_on(async {
-        let mut signals = Signals::listen().map_err(broken)?;
+        let mut stop = StopSignals::listen().map_err(broken)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
         loop {
             tokio::select! {
-                () = signals.stop() => break,
-                _ = signals.hangup.recv() => reload(&broker, file),
+                () = stop.next() => break,
+                _ = hangup.recv() => reload(&broker, file),
             }
         }
         tracing::info!("stopping; a second signal ends the process at once");
@@ -165,7 +166,7 @@ fn until_told_to_stop(broker: Broker, file: Option<&Path>) -> Result<(), Failure
         tokio::select! {
             stopped = stopping => stopped
                 .map_err(|_panicked| Failure::Failed("the broker did not stop cleanly".into())),
-            () = signals.stop() => {
+            () = stop.next() => {
                 tracing::warn!("ended without waiting");
                 std::process::exit(Exit::Interrupted as i32)
             }

@@ -144,16 +144,8 @@ fn for_people(topic: &DescribedTopic) -> String {
         text += &format!("  {name} = {}\n", or_dash(value.as_ref()));
     }
     let ids = |ids: &[i32]| ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
-    let header = [
-        ">PARTITION",
-        ">LEADER",
-        ">EPOCH",
-        "REPLICAS",
-        "IN SYNC",
-        ">START",
-        ">END",
-        ">SIZE",
-    ];
+    let header =
+        [">PARTITION", ">LEADER", ">EPOCH", "REPLICAS", "IN SYNC", ">START", ">END", ">SIZE"];
     let row = |partition: &DescribedPartition| {
         [
             partition.partition.to_string(),

@@ -273,7 +273,8 @@ async fn delete(admin: &Admin, names: &[String], printer: &mut Printer) -> Resul
     let done = names.iter().zip(outcomes).map(|(name, outcome)| outcome.map(|()| name.as_str()));
     let (deleted, outcome) = settle(done);
     if !deleted.is_empty() {
-        printer.print(&json!({"deleted": deleted}), |_| format!("deleted {}", deleted.join(", ")))?;
+        printer
+            .print(&json!({"deleted": deleted}), |_| format!("deleted {}", deleted.join(", ")))?;
     }
     outcome
 }
