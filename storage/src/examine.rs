@@ -9,8 +9,10 @@
 
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::rc::Rc;
 
+use crate::damage::DamagedRange;
 use crate::disk::DiskFile;
 use crate::flush_mark::{FlushMark, MARK_LEN, extend_headers_crc};
 use crate::footer::{Footer, FooterEpoch};
@@ -50,6 +52,19 @@ pub(crate) struct Damage {
     pub(crate) positions: Range<u64>,
     pub(crate) slots: Range<u32>,
     pub(crate) offsets: Range<i64>,
+}
+
+impl Damage {
+    /// The same, as it is reported.
+    pub(crate) fn range(&self, key: SegmentKey, dir: &Path) -> DamagedRange {
+        let index = |slot: u32| key.base_index + u64::from(slot);
+        DamagedRange {
+            path: key.log_path(dir),
+            positions: self.positions.clone(),
+            indexes: index(self.slots.start)..index(self.slots.end),
+            offsets: self.offsets.clone(),
+        }
+    }
 }
 
 /// Entries at the end that no mark covers yet.

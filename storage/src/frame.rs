@@ -183,7 +183,7 @@ impl FrameReader {
     }
 
     /// `len` bytes at `position`; `None` if the file ends before.
-    async fn bytes(&mut self, position: u64, len: usize) -> io::Result<Option<Bytes>> {
+    pub(crate) async fn bytes(&mut self, position: u64, len: usize) -> io::Result<Option<Bytes>> {
         if position.checked_add(len as u64).is_none_or(|end| end > self.len) {
             return Ok(None);
         }

@@ -28,6 +28,7 @@ mod ledger_file;
 pub mod log;
 mod log_start;
 mod map_cache;
+pub mod offline;
 mod progress;
 mod queue;
 mod reader;

@@ -7,7 +7,7 @@ use crate::active::Active;
 use crate::damage::DamagedRange;
 use crate::disk::{DiskFile, OpenMode};
 use crate::error::OpenError;
-use crate::examine::{Examination, LedgerImage, Scope, SegmentFiles, examine};
+use crate::examine::{Damage, Examination, LedgerImage, Scope, SegmentFiles, examine};
 use crate::footer::{Footer, FooterEpoch};
 use crate::frame::Chain;
 use crate::ledger::{FORMAT_VERSION, LedgerHeader, slot_position};
@@ -250,14 +250,7 @@ impl Settlement<'_> {
     }
 
     fn damaged(&self) -> Vec<DamagedRange> {
-        let key = self.files.key;
-        let range = |damage: &crate::examine::Damage| DamagedRange {
-            path: key.log_path(&self.open.dir),
-            positions: damage.positions.clone(),
-            indexes: key.base_index + u64::from(damage.slots.start)
-                ..key.base_index + u64::from(damage.slots.end),
-            offsets: damage.offsets.clone(),
-        };
+        let range = |damage: &Damage| damage.range(self.files.key, &self.open.dir);
         self.examination.damaged.iter().map(range).collect()
     }
 

@@ -6,5 +6,6 @@ mod damage;
 mod full_disk;
 mod harness;
 mod model;
+mod offline;
 mod retention;
 mod timestamps;
