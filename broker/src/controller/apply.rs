@@ -164,12 +164,8 @@ mod tests {
             expected: expected.map(|v| BTreeMap::from([("k".to_owned(), v.to_owned())])),
             configs: BTreeMap::from([("k".to_owned(), value.to_owned())]),
         };
-        let (image, outcomes) = run(&[
-            create("orders", 1),
-            set(None, "1"),
-            set(Some("1"), "2"),
-            set(Some("1"), "3"),
-        ]);
+        let (image, outcomes) =
+            run(&[create("orders", 1), set(None, "1"), set(Some("1"), "2"), set(Some("1"), "3")]);
         assert_eq!(outcomes[3], Err(CommandError::ConfigsChanged));
         assert_eq!(image.topic("orders").map(|topic| topic.configs["k"].as_str()), Some("2"));
     }

@@ -21,12 +21,7 @@ pub(crate) enum Command {
     /// A broker says where clients reach it.
     RegisterBroker { node: i32, broker: Broker },
     /// A topic with all its partitions placed. The id was drawn by the proposer.
-    CreateTopic {
-        name: String,
-        id: Uuid,
-        partitions: Vec<Assignment>,
-        configs: Configs,
-    },
+    CreateTopic { name: String, id: Uuid, partitions: Vec<Assignment>, configs: Configs },
     /// The topic is gone for clients; brokers remove its data.
     DeleteTopic { id: Uuid },
     /// A broker has removed the data of a deleted topic.

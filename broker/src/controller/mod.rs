@@ -63,7 +63,9 @@ pub(crate) enum ProposeError {
 pub(crate) enum OpenControllerError {
     #[error(transparent)]
     Log(#[from] thalweg_storage::error::OpenError),
-    #[error("the controller's log is damaged: {0}; restore the directory from a backup, or start this broker with an empty data directory")]
+    #[error(
+        "the controller's log is damaged: {0}; restore the directory from a backup, or start this broker with an empty data directory"
+    )]
     Damaged(String),
     #[error("the controller's snapshot cannot be used: {0}")]
     Snapshot(String),
@@ -133,7 +135,11 @@ impl Controller {
             waiting: VecDeque::new(),
         };
         let here = |topic: &Arc<image::Topic>| {
-            topic.partitions.iter().filter(|partition| partition.replicas.contains(&node.id)).count()
+            topic
+                .partitions
+                .iter()
+                .filter(|partition| partition.replicas.contains(&node.id))
+                .count()
         };
         node.health.begin_recovery(image.topics.values().map(here).sum());
         node.images.publish(image);

@@ -52,7 +52,9 @@ pub(crate) fn check_explicit(
     let copies = chosen.first().map_or(0, |(_, replicas)| replicas.len());
     for (expected, (partition, replicas)) in (0..).zip(&chosen) {
         if *partition != expected {
-            return refuse(format!("partitions must be 0 to n without gaps; {expected} is missing"));
+            return refuse(format!(
+                "partitions must be 0 to n without gaps; {expected} is missing"
+            ));
         }
         if replicas.is_empty() || replicas.len() != copies {
             return refuse(format!("partition {partition} has {} replicas", replicas.len()));

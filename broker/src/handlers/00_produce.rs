@@ -62,13 +62,18 @@ pub(super) async fn start(
             match (refused, placed) {
                 (Some(code), _) => outcomes.push(Some(Err(Refused::Code(code)))),
                 (None, None) => {
-                    let code = if id.is_some() { ErrorCode::UnknownTopicOrPartition } else { unknown };
+                    let code =
+                        if id.is_some() { ErrorCode::UnknownTopicOrPartition } else { unknown };
                     outcomes.push(Some(Err(Refused::Code(code))));
                 }
                 (None, Some(topic)) => {
                     asked.push(outcomes.len());
                     outcomes.push(None);
-                    asks.push(Ask { topic: topic.id, partition: partition.index, question: records });
+                    asks.push(Ask {
+                        topic: topic.id,
+                        partition: partition.index,
+                        question: records,
+                    });
                 }
             }
         }

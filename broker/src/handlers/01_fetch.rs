@@ -71,14 +71,13 @@ async fn fetch(
     let by_id = version >= TOPIC_IDS_SINCE;
     let poll = Poll::new(shard, request, &plan.wanted, by_id);
     let reads = poll.until_enough().await;
-    let shown = Shown { committed_only: request.isolation_level == 1, leaders: version >= LEADERS_SINCE };
+    let shown =
+        Shown { committed_only: request.isolation_level == 1, leaders: version >= LEADERS_SINCE };
     let mut answers: Vec<_> = plan
         .wanted
         .iter()
         .zip(reads)
-        .map(|(wanted, read)| {
-            (wanted.key.clone(), partition_data(shard, wanted, read, shown))
-        })
+        .map(|(wanted, read)| (wanted.key.clone(), partition_data(shard, wanted, read, shown)))
         .collect();
     shard.sessions.borrow_mut().told(&plan, &mut answers);
     FetchResponse {
@@ -240,12 +239,7 @@ fn locate(node: &Node, wanted: &Wanted, by_id: bool) -> Result<Ask<ReadSpec>, Er
     Ok(Ask { topic: topic.id, partition: wanted.key.partition, question })
 }
 
-fn partition_data(
-    shard: &Shard,
-    wanted: &Wanted,
-    read: Read,
-    shown: Shown,
-) -> PartitionData {
+fn partition_data(shard: &Shard, wanted: &Wanted, read: Read, shown: Shown) -> PartitionData {
     let aborted_transactions = shown.committed_only.then(Vec::new);
     let partition_index = wanted.key.partition;
     match read {

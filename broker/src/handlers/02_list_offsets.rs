@@ -7,8 +7,7 @@ use std::rc::Rc;
 
 use thalweg_protocol::ErrorCode;
 use thalweg_protocol::messages::list_offsets::{
-    ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
-    ListOffsetsTopicResponse,
+    ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 
 use super::scatter::{locate, scatter};

@@ -43,7 +43,8 @@ pub(super) async fn handle(
         Some(topics) if version > 0 || !topics.is_empty() => {
             let mut answers = Vec::with_capacity(topics.len());
             for asked in topics {
-                answers.push(answer(shard, asked, version, request.allow_auto_topic_creation).await);
+                answers
+                    .push(answer(shard, asked, version, request.allow_auto_topic_creation).await);
             }
             answers
         }

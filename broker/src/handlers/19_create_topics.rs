@@ -87,16 +87,17 @@ fn wanted(topic: CreatableTopic) -> WantedTopic {
 }
 
 fn success(shard: &Shard, planned: PlannedTopic, validate_only: bool) -> CreatableTopicResult {
-    let configs = describe_topic(&shard.node.config(), &planned.configs).into_iter().map(|config| {
-        CreatableTopicConfigs {
-            name: config.name.into(),
-            value: config.value.map(KafkaStr::from),
-            read_only: config.read_only,
-            config_source: config.source.code(),
-            is_sensitive: false,
-            ..CreatableTopicConfigs::default()
-        }
-    });
+    let configs =
+        describe_topic(&shard.node.config(), &planned.configs).into_iter().map(|config| {
+            CreatableTopicConfigs {
+                name: config.name.into(),
+                value: config.value.map(KafkaStr::from),
+                read_only: config.read_only,
+                config_source: config.source.code(),
+                is_sensitive: false,
+                ..CreatableTopicConfigs::default()
+            }
+        });
     let copies = planned.partitions.first().map_or(0, |partition| partition.replicas.len());
     CreatableTopicResult {
         configs: Some(configs.collect()),

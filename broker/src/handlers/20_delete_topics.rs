@@ -4,10 +4,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use thalweg_protocol::{ErrorCode, KafkaStr};
 use thalweg_protocol::messages::delete_topics::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
+use thalweg_protocol::{ErrorCode, KafkaStr};
 
 use super::topic_creation::{Refusal, propose};
 use crate::controller::command::Command;

@@ -26,9 +26,8 @@ pub(super) async fn handle(
                 .map(|asked| locate(known.as_ref(), asked.partition_index, asked.offset)),
         );
     }
-    let starts = scatter(&connection.shard, questions, |partition, offset| {
-        partition.delete_records(offset)
-    });
+    let starts =
+        scatter(&connection.shard, questions, |partition, offset| partition.delete_records(offset));
     let mut starts = starts.await.into_iter();
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().zip(&mut starts).map(|(asked, start)| {

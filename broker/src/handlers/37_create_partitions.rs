@@ -72,8 +72,8 @@ async fn add(
             placement::check_explicit(&image, chosen.collect())
         }
     };
-    let partitions = partitions
-        .map_err(|error| Refusal::new(error_map::of_placement(&error), error))?;
+    let partitions =
+        partitions.map_err(|error| Refusal::new(error_map::of_placement(&error), error))?;
     if validate_only {
         return Ok(());
     }

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use thalweg_protocol::{ErrorCode, KafkaStr};
 use thalweg_protocol::messages::describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
     DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
+use thalweg_protocol::{ErrorCode, KafkaStr};
 
 use super::topic_name;
 use crate::controller::image::Topic;

@@ -34,10 +34,12 @@ impl Resource {
             TYPE_TOPIC => {
                 topic_name::check(name)
                     .map_err(|error| Refusal::new(ErrorCode::InvalidTopicException, error))?;
-                image.topic(name).map(|topic| Resource::Topic(topic.name.clone())).ok_or_else(|| {
-                    let message = format!("topic '{name}' does not exist");
-                    Refusal::new(ErrorCode::UnknownTopicOrPartition, message)
-                })
+                image.topic(name).map(|topic| Resource::Topic(topic.name.clone())).ok_or_else(
+                    || {
+                        let message = format!("topic '{name}' does not exist");
+                        Refusal::new(ErrorCode::UnknownTopicOrPartition, message)
+                    },
+                )
             }
             TYPE_BROKER if name.is_empty() => Ok(Resource::AllBrokers),
             TYPE_BROKER => match name.parse() {

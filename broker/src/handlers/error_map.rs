@@ -55,14 +55,10 @@ pub(crate) fn of_propose(error: &ProposeError) -> ErrorCode {
         ProposeError::NotController => ErrorCode::NotController,
         ProposeError::OutcomeUnknown => ErrorCode::RequestTimedOut,
         ProposeError::Refused(CommandError::TopicExists(_)) => ErrorCode::TopicAlreadyExists,
-        ProposeError::Refused(CommandError::UnknownTopic(_)) => {
-            ErrorCode::UnknownTopicOrPartition
-        }
+        ProposeError::Refused(CommandError::UnknownTopic(_)) => ErrorCode::UnknownTopicOrPartition,
         // Retried by the handler, never seen by a client.
         ProposeError::Refused(CommandError::ConfigsChanged) => ErrorCode::ConcurrentTransactions,
-        ProposeError::Refused(CommandError::TopicCollides(..)) => {
-            ErrorCode::InvalidTopicException
-        }
+        ProposeError::Refused(CommandError::TopicCollides(..)) => ErrorCode::InvalidTopicException,
     }
 }
 

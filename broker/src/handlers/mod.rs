@@ -8,6 +8,7 @@
 mod alter_configs;
 #[path = "18_api_versions.rs"]
 pub(crate) mod api_versions;
+mod config_resource;
 #[path = "37_create_partitions.rs"]
 mod create_partitions;
 #[path = "19_create_topics.rs"]
@@ -26,7 +27,6 @@ mod describe_log_dirs;
 mod describe_producers;
 #[path = "75_describe_topic_partitions.rs"]
 mod describe_topic_partitions;
-mod config_resource;
 mod error_map;
 #[path = "01_fetch.rs"]
 mod fetch;

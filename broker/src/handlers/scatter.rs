@@ -23,7 +23,10 @@ pub(super) struct Ask<T> {
 }
 
 /// The positions and questions that go to each shard.
-pub(super) fn by_shard<T>(shard: &Shard, asks: Vec<Ask<T>>) -> BTreeMap<ShardId, Vec<(usize, Ask<T>)>> {
+pub(super) fn by_shard<T>(
+    shard: &Shard,
+    asks: Vec<Ask<T>>,
+) -> BTreeMap<ShardId, Vec<(usize, Ask<T>)>> {
     let mut shards = BTreeMap::<_, Vec<_>>::new();
     for (position, ask) in asks.into_iter().enumerate() {
         let owner = shard.node.router.owner(ask.topic, ask.partition);

@@ -56,7 +56,11 @@ pub(super) struct PlannedTopic {
 pub(super) const PARTITIONS_MAX: i32 = 100_000;
 
 /// Checks everything that can be checked before the controller is asked.
-pub(super) fn plan(shard: &Shard, image: &Image, wanted: WantedTopic) -> Result<PlannedTopic, Refusal> {
+pub(super) fn plan(
+    shard: &Shard,
+    image: &Image,
+    wanted: WantedTopic,
+) -> Result<PlannedTopic, Refusal> {
     let config = shard.node.config();
     topic_name::check(&wanted.name)
         .map_err(|error| Refusal::new(ErrorCode::InvalidTopicException, error))?;
@@ -120,15 +124,18 @@ pub(super) async fn propose(
         async move { controller.propose(&command).await }
     });
     match outcome.await {
-        Ok(outcome) => {
-            outcome.map_err(|error| Refusal::new(error_map::of_propose(&error), error))
-        }
+        Ok(outcome) => outcome.map_err(|error| Refusal::new(error_map::of_propose(&error), error)),
         Err(gone) => Err(Refusal::new(ErrorCode::NotController, gone)),
     }
 }
 
 /// Waits until every partition of the topic has a leader, at most `patience`.
-pub(super) async fn wait_until_led(here: &Shard, topic: Uuid, partitions: usize, patience: Duration) {
+pub(super) async fn wait_until_led(
+    here: &Shard,
+    topic: Uuid,
+    partitions: usize,
+    patience: Duration,
+) {
     let mut changes = here.node.leaders.subscribe();
     let led = async {
         loop {

@@ -111,8 +111,12 @@ struct State {
 enum Role {
     Following,
     /// Elected, but no entry of this term has committed and applied yet: nothing is served.
-    Elected { term: u32 },
-    Serving { term: u32 },
+    Elected {
+        term: u32,
+    },
+    Serving {
+        term: u32,
+    },
 }
 
 impl Partition {

@@ -39,9 +39,9 @@ fn invalid(message: String) -> PartitionError {
 
 fn refuse_batch(error: BatchError) -> PartitionError {
     match error {
-        BatchError::BadMagic(magic) => {
-            invalid(format!("message format {magic} is not supported; send record batches (magic 2)"))
-        }
+        BatchError::BadMagic(magic) => invalid(format!(
+            "message format {magic} is not supported; send record batches (magic 2)"
+        )),
         error => PartitionError::Corrupt(error),
     }
 }
@@ -65,7 +65,8 @@ fn check_header(
     if settings.timestamp_type == TimestampType::CreateTime {
         if attributes.timestamp_type() == TimestampType::LogAppendTime {
             return Err(PartitionError::InvalidTimestamp(
-                "the topic takes the producer's timestamps (message.timestamp.type=CreateTime)".to_owned(),
+                "the topic takes the producer's timestamps (message.timestamp.type=CreateTime)"
+                    .to_owned(),
             ));
         }
         check_timestamp(header.max_timestamp, settings, now_ms)?;
@@ -118,8 +119,7 @@ fn recompressed(view: BatchView, settings: &TopicSettings) -> Result<BatchView, 
         return Ok(view);
     }
     let max = settings.decompressed_bytes_max();
-    let bytes =
-        view.recompress(codec, level, max).map_err(|error| invalid(error.to_string()))?;
+    let bytes = view.recompress(codec, level, max).map_err(|error| invalid(error.to_string()))?;
     let (size, max) = (bytes.len(), settings.max_message_bytes);
     if size > max {
         return Err(PartitionError::TooLarge { size, max });

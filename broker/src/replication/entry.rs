@@ -36,7 +36,9 @@ impl Internal {
             KIND_BLANK => Internal::Blank,
             KIND_CONF_CHANGE | KIND_CONF_CHANGE_V2 => Internal::ConfChange(body.payload),
             KIND_COMMAND => Internal::Command(body.payload),
-            kind => panic!("entry {} has kind {kind}, which this version does not know", body.index),
+            kind => {
+                panic!("entry {} has kind {kind}, which this version does not know", body.index)
+            }
         })
     }
 }

@@ -19,11 +19,11 @@ use thalweg_storage::log::Log;
 use thalweg_storage::votes::{self, GroupId, Votes, VotesSaveError};
 use thiserror::Error;
 
+use super::RaftId;
 use super::config::group_config;
 use super::entry::{offset_after, to_stored};
 use super::log_storage::LogStorage;
 use super::scheduler::Scheduler;
-use super::RaftId;
 use crate::abort::stop_process;
 
 /// How long to wait before a vote is tried again on a full disk.

@@ -5,8 +5,8 @@
 //! something to do, all of one turn together, so that their writes share one submission.
 
 pub(crate) mod config;
-pub(crate) mod group;
 pub(crate) mod entry;
+pub(crate) mod group;
 mod log_storage;
 pub(crate) mod scheduler;
 

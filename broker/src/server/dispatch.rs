@@ -11,7 +11,9 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use thalweg_protocol::messages::ApiVersionsResponse;
 use thalweg_protocol::primitives::Reader;
-use thalweg_protocol::{ApiKey, Frame, HeaderError, Message, Request, RequestHeader, encode_response};
+use thalweg_protocol::{
+    ApiKey, Frame, HeaderError, Message, Request, RequestHeader, encode_response,
+};
 use tokio::time::Instant;
 
 use super::connection::{CloseReason, Connection};
@@ -92,7 +94,9 @@ pub(crate) async fn start(
     let header = match RequestHeader::decode(&mut reader) {
         Ok(header) => header,
         Err(HeaderError::UnsupportedVersion {
-            api_key: ApiKey::ApiVersions, correlation_id, ..
+            api_key: ApiKey::ApiVersions,
+            correlation_id,
+            ..
         }) => {
             let answer = handlers::api_versions::unsupported_version(correlation_id);
             return Ok(pending(ApiKey::ApiVersions, std::future::ready(answer).boxed_local()));

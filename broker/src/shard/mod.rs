@@ -93,7 +93,9 @@ impl Shard {
     /// # Panics
     /// On any other shard than 0.
     pub(crate) fn controller(&self) -> Rc<Controller> {
-        Rc::clone(self.controller.get().unwrap_or_else(|| panic!("{:?} has no controller", self.id)))
+        Rc::clone(
+            self.controller.get().unwrap_or_else(|| panic!("{:?} has no controller", self.id)),
+        )
     }
 
     /// Gives shard 0 its controller.

@@ -158,7 +158,8 @@ impl Shard {
             }
             opened.await;
         }
-        let doomed: Vec<_> = self.partitions.borrow_mut().extract_if(|id, _| id.topic == topic).collect();
+        let doomed: Vec<_> =
+            self.partitions.borrow_mut().extract_if(|id, _| id.topic == topic).collect();
         for (id, slot) in doomed {
             if let Slot::Open(partition) = slot
                 && let Err(error) = partition.delete().await

@@ -253,6 +253,9 @@ async fn drain(shard: &Shard) {
         }
     };
     if tokio::time::timeout(limit, emptied).await.is_err() && shard.id == ShardId(0) {
-        warn!(open = shard.node.connections.open(), "closing connections that did not finish in time");
+        warn!(
+            open = shard.node.connections.open(),
+            "closing connections that did not finish in time"
+        );
     }
 }
