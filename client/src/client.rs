@@ -1,4 +1,6 @@
 //! The way in: a handle on one cluster, from which producers, consumers and admin are made.
+//!
+//! It owns nothing but its share of the cluster, so that any of them may outlive it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,9 +99,9 @@ impl Client {
         self.cluster.metadata().cluster_id.clone()
     }
 
-    /// Sends any request of the protocol, as `build` makes it for the version that broker and client
-    /// agree on. After a failure of the network it is sent again, until the operation timeout is
-    /// over; error codes within the response are the caller's to look at.
+    /// Sends any request of the protocol, as `build` makes it for the version that broker and
+    /// client agree on. After a failure of the network it is sent again, until the operation
+    /// timeout is over; error codes within the response are the caller's to look at.
     ///
     /// Cancel-safe, but a request that was sent may be carried out.
     pub async fn request<R: Request>(

@@ -1,5 +1,5 @@
-//! What can go wrong with a connection and with a single request. The errors of producing, consuming
-//! and administration stand beside those operations and carry these as their cause.
+//! What can go wrong with a connection and with a single request. The errors of producing,
+//! consuming and administration stand beside those operations and carry these as their cause.
 
 use std::io;
 use std::sync::Arc;

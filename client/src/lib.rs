@@ -1,9 +1,9 @@
 //! A client for Thalweg and for any other broker that speaks Kafka's protocol: producer, consumer
 //! and administration, in Rust down to the socket.
 //!
-//! Everything begins with a [`Client`]. Futures are cancel-safe unless they say otherwise, errors say
-//! which broker, topic and partition they are about and whether trying again may help, and nothing
-//! is queued without a bound.
+//! Everything begins with a [`Client`]. Futures are cancel-safe unless they say otherwise, errors
+//! say which broker, topic and partition they are about and whether trying again may help, and
+//! nothing is queued without a bound.
 //!
 //! [`Producer`](producer::Producer) gathers records into batches and sends them, idempotently by
 //! default. [`PartitionConsumer`](consumer::PartitionConsumer) reads partitions that it is told.

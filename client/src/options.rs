@@ -1,4 +1,5 @@
-//! What a client is configured with. The builder of [`Client`](crate::Client) writes it, all else reads.
+//! What a client is configured with. The builder of [`Client`](crate::Client) writes it, all else
+//! reads.
 
 use std::time::Duration;
 

@@ -28,7 +28,8 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
     {
         loop {
             let mut landing = self.board(&start);
-            // An error means that the task's runtime ended before the work did: begin again on ours.
+            // An error means that the task's runtime ended before the work did: begin again on
+            // ours.
             if let Ok(outcome) = landing.wait_for(Option::is_some).await
                 && let Some(outcome) = &*outcome
             {

@@ -34,7 +34,8 @@ pub struct ClusterMember {
 }
 
 impl Admin {
-    /// The cluster's id, controller and brokers, fenced ones too where the brokers can tell (KIP-1073).
+    /// The cluster's id, controller and brokers, fenced ones too where the brokers can tell
+    /// (KIP-1073).
     pub async fn describe_cluster(&self) -> Result<ClusterDescription, AdminError> {
         let build = |version| DescribeClusterRequest {
             include_fenced_brokers: version >= 2,

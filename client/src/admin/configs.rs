@@ -1,4 +1,7 @@
 //! Reading and changing the configs of topics, brokers and groups.
+//!
+//! Only a broker itself knows what its configuration file says, so what is asked about a broker
+//! goes to that broker, and all else to any.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -147,7 +150,10 @@ pub struct ConfigSynonym {
 }
 
 macro_rules! codes {
-    ($(#[$doc:meta])* $Name:ident { $($(#[$variant_doc:meta])* $Variant:ident = $code:literal,)+ }) => {
+    (
+        $(#[$doc:meta])*
+        $Name:ident { $($(#[$variant_doc:meta])* $Variant:ident = $code:literal,)+ }
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $Name {

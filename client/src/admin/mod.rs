@@ -1,12 +1,12 @@
 //! Administration: topics, configs, records, and what the cluster says about itself.
 //!
-//! An operation on many things succeeds or fails for each of them: it returns an error as a whole only
-//! if no broker could be asked, and otherwise one outcome for each thing.
+//! An operation on many things succeeds or fails for each of them: it returns an error as a whole
+//! only if no broker could be asked, and otherwise one outcome for each thing.
 //!
-//! Every operation is sent again after a failure of the network, until the client's operation timeout
-//! is over, and so may be carried out twice: creating what an earlier attempt has created is then
-//! refused with `TOPIC_ALREADY_EXISTS`. All futures are cancel-safe in that nothing is left behind on
-//! this side; a request that was sent may be carried out.
+//! Every operation is sent again after a failure of the network, until the client's operation
+//! timeout is over, and so may be carried out twice: creating what an earlier attempt has created
+//! is then refused with `TOPIC_ALREADY_EXISTS`. All futures are cancel-safe in that nothing is left
+//! behind on this side; a request that was sent may be carried out.
 
 mod cluster;
 mod configs;

@@ -1,4 +1,7 @@
 //! Creating, deleting, listing, describing and enlarging topics.
+//!
+//! Changes go to the controller, questions to any broker. Outcomes come in the order of the
+//! question, whatever the order of the answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -143,7 +146,8 @@ pub struct NewPartitions {
     pub topic: String,
     /// How many partitions it is to have in all.
     pub count: i32,
-    /// The brokers of each new partition, the preferred leader first; none to let the cluster choose.
+    /// The brokers of each new partition, the preferred leader first; none to let the cluster
+    /// choose.
     pub assignment: Option<Vec<Vec<NodeId>>>,
 }
 

@@ -1,5 +1,5 @@
-//! Asking about many partitions: each one's leader is asked, those of the same leader in one request,
-//! and whoever was the wrong one to ask is corrected.
+//! Asking about many partitions: each one's leader is asked, those of the same leader in one
+//! request, and whoever was the wrong one to ask is corrected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -77,8 +77,9 @@ type Outcomes<T> = Vec<Option<Result<T, PartitionError>>>;
 pub(crate) type PartitionOutcome<T> = (TopicPartition, Result<T, ErrorCode>);
 
 impl Cluster {
-    /// Asks the leaders of `partitions`, with the request that `build` makes for those of one leader,
-    /// until each has answered or the operation timeout is over. `read` takes the responses apart.
+    /// Asks the leaders of `partitions`, with the request that `build` makes for those of one
+    /// leader, until each has answered or the operation timeout is over. `read` takes the responses
+    /// apart.
     ///
     /// Cancel-safe, in that nothing is left behind.
     pub(crate) async fn ask_leaders<R: Request, T>(

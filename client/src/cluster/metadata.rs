@@ -1,4 +1,6 @@
 //! What the client knows of the cluster: an immutable picture, replaced as a whole.
+//!
+//! A new picture never takes a partition's leadership back to an older epoch (KIP-320).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ pub(crate) struct Metadata {
     pub(crate) controller: Option<NodeId>,
     pub(crate) brokers: HashMap<NodeId, Broker>,
     topics: HashMap<Arc<str>, Arc<Topic>>,
+    /// When a broker was last asked.
+    pub(crate) read_at: Option<Instant>,
 }
 
 /// A broker of the cluster.
@@ -69,6 +73,7 @@ impl Metadata {
     /// This picture with what `response` says. Topics that it does not mention stay.
     pub(crate) fn merged(&self, response: &MetadataResponse, now: Instant) -> Self {
         let mut next = self.clone();
+        next.read_at = Some(now);
         next.cluster_id = response.cluster_id.as_ref().map(|id| Arc::from(id.as_str()));
         next.controller = node(response.controller_id);
         next.brokers = response.brokers.iter().filter_map(broker).collect();
@@ -81,9 +86,10 @@ impl Metadata {
         next
     }
 
-    /// This picture without the topics that nobody asked about any more.
-    pub(crate) fn forget(&mut self, name: &str) {
-        self.topics.remove(name);
+    /// This picture without a topic that nobody asks about any more; none if it is not in it.
+    pub(crate) fn without(&self, topic: &str) -> Option<Self> {
+        let mut next = self.clone();
+        next.topics.remove(topic).map(|_| next)
     }
 
     /// This picture with a leader that a broker named in refusing a request (KIP-951); none if that

@@ -12,6 +12,7 @@ mod refresh;
 mod route;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use thalweg_protocol::{ErrorCode, LeaderEpoch, NodeId};
@@ -40,6 +41,8 @@ pub(crate) struct Cluster {
     bootstrap: Vec<BrokerAddress>,
     pub(crate) pool: Pool,
     metadata: watch::Sender<Arc<Metadata>>,
+    /// Counts the pictures, so that whoever has made something of one can tell a new one cheaply.
+    metadata_version: AtomicU64,
     reading: SingleFlight<Result<(), RequestError>>,
     interest: Mutex<Interest>,
 }
@@ -109,6 +112,7 @@ impl Cluster {
             pool: Pool::new(options.clone(), jitter.clone()),
             bootstrap,
             metadata: watch::Sender::default(),
+            metadata_version: AtomicU64::new(0),
             reading: SingleFlight::default(),
             interest: Mutex::default(),
             options,
@@ -123,6 +127,21 @@ impl Cluster {
 
     pub(crate) fn metadata(&self) -> Arc<Metadata> {
         self.metadata.borrow().clone()
+    }
+
+    /// Grows with every new picture.
+    pub(crate) fn metadata_version(&self) -> u64 {
+        self.metadata_version.load(Ordering::Acquire)
+    }
+
+    /// Replaces the picture by what `next` makes of it, if that is anything.
+    fn publish(&self, next: impl FnOnce(&Metadata) -> Option<Metadata>) {
+        self.metadata.send_if_modified(|metadata| {
+            let Some(next) = next(metadata) else { return false };
+            *metadata = Arc::new(next);
+            self.metadata_version.fetch_add(1, Ordering::AcqRel);
+            true
+        });
     }
 
     /// Tells of every new picture.
@@ -174,14 +193,20 @@ impl Cluster {
         }
     }
 
-    /// The topic if it is known, young or old; an old picture is renewed in the background.
-    fn known_topic(self: &Arc<Self>, name: &str) -> Option<Arc<Topic>> {
+    fn known_topic(&self, name: &str) -> Option<Arc<Topic>> {
         let topic = self.metadata.borrow().topic(name).cloned();
-        let topic = topic.filter(|topic| topic.error.is_none())?;
-        if topic.read_at.elapsed() > self.options.metadata_max_age {
-            self.begin_refresh();
+        topic.filter(|topic| topic.error.is_none())
+    }
+
+    /// Renews metadata in the background if it is old. Whoever uses it over time calls this now and
+    /// then.
+    pub(crate) fn maybe_begin_refresh(self: &Arc<Self>, now: Instant) -> bool {
+        let read_at = self.metadata.borrow().read_at;
+        let is_old = read_at.is_some_and(|read_at| now - read_at > self.options.metadata_max_age);
+        if is_old {
+            self.reading.begin(|| self.clone().read());
         }
-        Some(topic)
+        is_old
     }
 
     /// Takes note of the leader that a broker named when it refused to be one.
@@ -192,9 +217,8 @@ impl Cluster {
         leader: (NodeId, LeaderEpoch),
         endpoint: Option<Broker>,
     ) {
-        self.metadata.send_if_modified(|metadata| {
-            let next = metadata.with_leader(topic, partition, leader.0, leader.1, endpoint);
-            next.map(|next| *metadata = Arc::new(next)).is_some()
+        self.publish(|metadata| {
+            metadata.with_leader(topic, partition, leader.0, leader.1, endpoint)
         });
     }
 
@@ -211,10 +235,7 @@ impl Cluster {
         interest.topics.remove(topic);
         interest.creatable.remove(topic);
         drop(interest);
-        self.metadata.send_if_modified(|metadata| {
-            Arc::make_mut(metadata).forget(topic);
-            false
-        });
+        self.publish(|metadata| metadata.without(topic));
     }
 
     fn interest(&self) -> std::sync::MutexGuard<'_, Interest> {

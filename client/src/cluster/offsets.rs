@@ -1,4 +1,5 @@
-//! Looking up offsets: the ends of a partition, or the first record at or after a time.
+//! Looking up offsets: the ends of a partition, or the first record at or after a time. Consumers
+//! begin with it, and admin offers it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::topic_partition::TopicPartition;
 pub enum OffsetAt {
     /// That of the oldest record there is.
     Earliest,
-    /// That of the next record to be written; reading committed records, the end of what is decided.
+    /// That of the next record to be written; reading committed records, the end of what is
+    /// decided.
     Latest,
     /// That of the first record with this timestamp, in milliseconds since 1970, or a later one.
     Timestamp(i64),

@@ -1,4 +1,6 @@
 //! One connection to each broker, made when first wanted and made anew, after a while, when lost.
+//!
+//! At most one attempt per broker is under way, and everybody who wants the connection shares it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,6 @@
 //! Reading metadata: from any broker that answers, those with an open connection first.
+//!
+//! A reading asks about every topic that anybody is interested in, so that one serves all.
 
 use std::sync::Arc;
 
@@ -26,20 +28,13 @@ impl Cluster {
         self.reading.join(|| self.clone().read()).await
     }
 
-    /// Reads metadata anew in the background, if that is not under way already.
-    pub(crate) fn begin_refresh(self: &Arc<Self>) {
-        self.reading.begin(|| self.clone().read());
-    }
-
-    async fn read(self: Arc<Self>) -> Result<(), RequestError> {
+    pub(super) async fn read(self: Arc<Self>) -> Result<(), RequestError> {
         let mut failure = None;
         for broker in self.candidates() {
             let topics = self.interest().topics.iter().cloned().collect();
             match self.ask(&broker, Some(topics)).await {
                 Ok(response) => {
-                    self.metadata.send_modify(|metadata| {
-                        *metadata = Arc::new(metadata.merged(&response, Instant::now()));
-                    });
+                    self.publish(|metadata| Some(metadata.merged(&response, Instant::now())));
                     return Ok(());
                 }
                 Err(error) => {

@@ -1,4 +1,5 @@
 //! Sending a request to the broker that it is for, until it has been answered or time is up.
+//! Whatever is not about a partition goes this way.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -56,7 +56,8 @@ pub(super) type Reply = oneshot::Sender<Result<Bytes, Disconnect>>;
 /// A frame on its way out.
 pub(super) struct Outgoing {
     pub(super) frame: Frame,
-    /// Under which id the answer comes; without one there is none, and `reply` is told of the writing.
+    /// Under which id the answer comes; without one there is none, and `reply` is told of the
+    /// writing.
     pub(super) correlation_id: Option<i32>,
     pub(super) reply: Reply,
 }

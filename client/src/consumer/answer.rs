@@ -1,4 +1,7 @@
 //! What the answers to a consumer's requests mean for its partitions.
+//!
+//! An answer counts only if no seek has happened in its partition since it was asked for: the
+//! generation tells.
 
 use std::sync::Arc;
 
@@ -183,8 +186,8 @@ impl Fetcher {
         }
     }
 
-    /// The log was cut behind what was read: to go on there is to read other records at offsets that
-    /// the caller has seen, which only the caller can want.
+    /// The log was cut behind what was read: to go on there is to read other records at offsets
+    /// that the caller has seen, which only the caller can want.
     fn on_truncated(&mut self, asked: &Asked, broker: &BrokerAddress, end_offset: i64) {
         match self.board.settings.on_out_of_range {
             OnOutOfRange::Fail => self.fail(asked, broker, ConsumeFault::Truncated { end_offset }),

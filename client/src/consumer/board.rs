@@ -1,5 +1,5 @@
-//! What a consumer and its fetcher share: where each partition stands, and the batches that were read
-//! ahead of the caller.
+//! What a consumer and its fetcher share: where each partition stands, and the batches that were
+//! read ahead of the caller.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};

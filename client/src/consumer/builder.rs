@@ -1,4 +1,5 @@
-//! What a consumer is configured with, and which partitions it reads.
+//! What a consumer is configured with, and which partitions it reads. Building checks that they are
+//! there and starts the fetcher.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +22,8 @@ pub enum StartAt {
     Latest,
     /// At this offset.
     Offset(i64),
-    /// At the first record with this timestamp, in milliseconds since 1970, or a later one; after the
-    /// newest if there is none.
+    /// At the first record with this timestamp, in milliseconds since 1970, or a later one; after
+    /// the newest if there is none.
     Timestamp(i64),
 }
 
@@ -140,7 +141,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// How much of one partition one answer carries, unless a single batch is larger. Default 1 MiB.
+    /// How much of one partition one answer carries, unless a single batch is larger. Default 1
+    /// MiB.
     pub fn partition_max_bytes(mut self, bytes: usize) -> Self {
         self.settings.partition_max_bytes = bytes.max(1);
         self
@@ -164,8 +166,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Whether to end at the end: when all partitions have been read up to where they ended as reading
-    /// began, there is no next record. Default false: it waits for more.
+    /// Whether to end at the end: when all partitions have been read up to where they ended as
+    /// reading began, there is no next record. Default false: it waits for more.
     pub fn stop_at_end(mut self, stop: bool) -> Self {
         self.settings.stop_at_end = stop;
         self

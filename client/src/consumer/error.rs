@@ -1,4 +1,5 @@
-//! Why records of a partition cannot be had.
+//! Why records of a partition cannot be had. What passes by itself (a leader that moves, a broker
+//! that restarts) is not among it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! One partition's part of a Fetch answer, taken apart into what the caller gets: batches are checked,
-//! control batches and aborted transactions left out (KIP-98).
+//! One partition's part of a Fetch answer, taken apart into what the caller gets: batches are
+//! checked, control batches and aborted transactions left out (KIP-98).
 
 use std::collections::HashSet;
 
@@ -51,7 +51,8 @@ impl Reading<'_> {
                 }
             }
         }
-        // The last batch may be cut off, but not the only one: the broker sends the first one whole.
+        // The last batch may be cut off, but not the only one: the broker sends the first one
+        // whole.
         let cut_off = batches.rest().len();
         if fetched.next.is_none() && cut_off > 0 {
             let needed = cut_off.saturating_add(1);

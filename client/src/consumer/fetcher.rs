@@ -1,9 +1,9 @@
 //! The consumer's one task: keeps a Fetch under way to each broker that leads a partition which is
 //! wanted, as long as there is room to read ahead.
 //!
-//! It never waits for anything but news: an answer, room, a change of the assignment, metadata, time.
-//! A broker is asked over a connection of the consumer's own, as a long poll holds up whatever is
-//! behind it.
+//! It never waits for anything but news: an answer, room, a change of the assignment, metadata,
+//! time. A broker is asked over a connection of the consumer's own, as a long poll holds up
+//! whatever is behind it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -85,6 +85,7 @@ impl Fetcher {
     pub(super) async fn run(mut self) {
         loop {
             let now = Instant::now();
+            self.cluster.maybe_begin_refresh(now);
             self.look_up(now);
             let wake = self.fetch(now);
             tokio::select! {
@@ -158,8 +159,8 @@ impl Fetcher {
         self.events.push(find(cluster, wanted, isolation).boxed());
     }
 
-    /// Sends a Fetch to each broker that has something to give and is not asked already. Returns when
-    /// to look again, if time alone can change the answer.
+    /// Sends a Fetch to each broker that has something to give and is not asked already. Returns
+    /// when to look again, if time alone can change the answer.
     fn fetch(&mut self, now: Instant) -> Option<Instant> {
         let mut wake: Option<Instant> = None;
         let mut by_leader: HashMap<NodeId, Vec<Asked>> = HashMap::new();
@@ -201,7 +202,8 @@ impl Fetcher {
         let settings = &self.board.settings;
         let taken = buffered + self.reserved;
         let room = settings.prefetch_bytes.saturating_sub(taken);
-        // Little room makes for little answers: wait until there is some, unless it is all there is.
+        // Little room makes for little answers: wait until there is some, unless it is all there
+        // is.
         if taken > 0 && room < settings.partition_max_bytes.min(settings.max_bytes) {
             return;
         }

@@ -1,7 +1,7 @@
 //! Reading records: from partitions that the caller names, at positions that the caller knows.
 //!
-//! A task reads ahead, bounded in bytes, over connections of its own. What the broker sent is shared,
-//! never copied: a record is a view of the answer it came in, or of its decompressed batch.
+//! A task reads ahead, bounded in bytes, over connections of its own. What the broker sent is
+//! shared, never copied: a record is a view of the answer it came in, or of its decompressed batch.
 
 mod answer;
 mod board;
@@ -102,8 +102,9 @@ impl PartitionConsumer {
         }
     }
 
-    /// The next batch of any of the partitions, which is given whole: the position is then after it.
-    /// None when the end has been reached, if the consumer [stops there](ConsumerBuilder::stop_at_end).
+    /// The next batch of any of the partitions, which is given whole: the position is then after
+    /// it. None when the end has been reached, if the consumer [stops
+    /// there](ConsumerBuilder::stop_at_end).
     ///
     /// What [`next`](Self::next) has left of a batch is passed over. Errors and cancellation are as
     /// with `next`.
@@ -127,7 +128,8 @@ impl PartitionConsumer {
         })
     }
 
-    /// Goes on at another place in a partition, also after an error. What was read ahead is dropped.
+    /// Goes on at another place in a partition, also after an error. What was read ahead is
+    /// dropped.
     pub fn seek(&mut self, partition: &TopicPartition, to: StartAt) -> Result<(), ConsumeError> {
         self.current.take_if(|opened| **opened.records.source() == *partition);
         self.held.retain(|opened| **opened.records.source() != *partition);
@@ -179,8 +181,8 @@ impl PartitionConsumer {
         self.board.lock().find(partition)?.watermarks
     }
 
-    /// Looks up the first record at or after a time, in each of some partitions. None where no record
-    /// is late enough.
+    /// Looks up the first record at or after a time, in each of some partitions. None where no
+    /// record is late enough.
     ///
     /// Cancel-safe.
     pub async fn offsets_for_time(

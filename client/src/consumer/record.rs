@@ -1,4 +1,5 @@
-//! Records as they come out of the log: owned one by one, or borrowed from their batch.
+//! Records as they come out of the log: owned one by one, or borrowed from their batch. Either way
+//! they are views of memory that they share.
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};

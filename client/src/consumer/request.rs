@@ -1,5 +1,5 @@
-//! One Fetch request: full, without a session (KIP-227 leaves that open), of the partitions that one
-//! broker leads.
+//! One Fetch request: full, without a session (KIP-227 leaves that open), of the partitions that
+//! one broker leads.
 
 use std::sync::Arc;
 use std::time::Duration;

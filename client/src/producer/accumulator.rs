@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use thalweg_protocol::batch::{BatchBuilder, BuildError};
+use thalweg_protocol::batch::{BatchBuilder, BuildError, HEADER_LEN};
 use tokio::time::Instant;
 
 use super::delivery::{Completion, Delivery};
@@ -22,6 +22,8 @@ pub(super) struct Accumulator {
 #[derive(Debug, Default)]
 struct Shelf {
     open: Option<Gathering>,
+    /// What the batch before took, which the next one is likely to take too.
+    last_size: usize,
     full: VecDeque<Gathering>,
     /// Nothing is taken in any more.
     is_closed: bool,
@@ -69,8 +71,8 @@ impl Accumulator {
     }
 
     /// Appends a record to the open batch, or to a new one if it would grow beyond `batch_bytes`. A
-    /// record larger than that has a batch to itself. `on_open` is told of a new batch before anybody
-    /// else can see it.
+    /// record larger than that has a batch to itself. `on_open` is told of a new batch before
+    /// anybody else can see it.
     pub(super) fn append(
         &self,
         record: &Record<'_>,
@@ -85,17 +87,25 @@ impl Accumulator {
         }
         let fits = |batch: &mut Gathering| {
             let builder = &batch.builder;
-            let grown = builder.size()
-                + builder.record_size(timestamp, record.key, record.value, &record.headers);
-            grown <= batch_bytes || builder.is_empty()
+            // What was reserved is an upper bound, and quicker than the exact size.
+            builder.size() + reserved <= batch_bytes
+                || builder.is_empty()
+                || builder.size()
+                    + builder.record_size(timestamp, record.key, record.value, &record.headers)
+                    <= batch_bytes
         };
         let outgrown = shelf.open.take_if(|batch| !fits(batch));
         let mut is_news = shelf.open.is_none();
         shelf.full.extend(outgrown);
 
+        let shelf = &mut *shelf;
         let batch = shelf.open.get_or_insert_with(|| {
-            let capacity = reserved.max(CAPACITY_MIN).min(batch_bytes.max(reserved));
-            let batch = Gathering::new(self.topic.clone(), self.partition, capacity);
+            let likely = shelf.last_size.clamp(CAPACITY_MIN, batch_bytes.max(CAPACITY_MIN));
+            let batch = Gathering::new(
+                self.topic.clone(),
+                self.partition,
+                likely.max(HEADER_LEN + reserved),
+            );
             on_open(&batch.completion);
             batch
         });
@@ -105,6 +115,7 @@ impl Accumulator {
             .append(timestamp, record.key, record.value, &record.headers)
             .map_err(AppendError::Build)?;
         batch.reserved += reserved;
+        shelf.last_size = size;
         let delivery = Delivery::new(batch.completion.clone(), index, timestamp);
         if size >= batch_bytes {
             let batch = shelf.open.take();

@@ -1,7 +1,7 @@
 //! A batch in its final form, on its way to the broker.
 //!
-//! It is sealed without a producer's identity and stamped when it is first sent, because only then is
-//! its number known; a batch that lost its number is stamped again.
+//! It is sealed without a producer's identity and stamped when it is first sent, because only then
+//! is its number known; a batch that lost its number is stamped again.
 
 use std::sync::Arc;
 

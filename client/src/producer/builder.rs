@@ -1,4 +1,5 @@
-//! What a producer is configured with.
+//! What a producer is configured with. Settings that contradict each other are reconciled when it
+//! is built, as each says.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,15 +104,16 @@ impl ProducerBuilder {
     }
 
     /// How long a record waits for others to share its batch, even when the broker is idle. By
-    /// default a record goes at once if nothing is on its way to the broker, and otherwise waits for
-    /// the answer to that, for 2 ms at the longest: a lone record is quick, and many travel together.
+    /// default a record goes at once if nothing is on its way to the broker, and otherwise waits
+    /// for the answer to that, for 2 ms at the longest: a lone record is quick, and many travel
+    /// together.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.linger = Some(linger);
         self
     }
 
-    /// The size at which a batch is full, before compression. A larger record has a batch to itself.
-    /// Default 128 KiB.
+    /// The size at which a batch is full, before compression. A larger record has a batch to
+    /// itself. Default 128 KiB.
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.settings.batch_bytes = bytes;
         self
@@ -137,8 +139,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// How many requests may be on their way to one broker; at most 5 if the producer is idempotent.
-    /// Default 5.
+    /// How many requests may be on their way to one broker; at most 5 if the producer is
+    /// idempotent. Default 5.
     pub fn max_in_flight(mut self, requests: usize) -> Self {
         self.settings.max_in_flight = requests.max(1);
         self

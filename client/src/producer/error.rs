@@ -1,4 +1,5 @@
-//! Why a record was not written, or why nobody knows whether it was.
+//! Why a record was not written, or why nobody knows whether it was. The difference matters to
+//! whoever thinks of sending it again, so every error can tell.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! One Produce request with the batches of many partitions, and its answer taken apart again.
+//!
+//! A broker may answer in any order, by name or by id, and may leave partitions out.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,9 +9,9 @@ use super::batch::Identity;
 use super::error::Attempt;
 use crate::cluster::{Cluster, Target};
 
-/// A producer id that nobody else has. Any broker gives them out. A producer whose series of numbers
-/// is broken takes a new one rather than the next epoch of the old: both start from zero, and a new
-/// id needs no broker to agree on what the old epoch was.
+/// A producer id that nobody else has. Any broker gives them out. A producer whose series of
+/// numbers is broken takes a new one rather than the next epoch of the old: both start from zero,
+/// and a new id needs no broker to agree on what the old epoch was.
 pub(super) async fn identify(cluster: Arc<Cluster>) -> Result<Identity, Attempt> {
     let build = |_| InitProducerIdRequest {
         transactional_id: None,

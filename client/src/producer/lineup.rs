@@ -4,9 +4,9 @@
 //! them when they are first sent; the broker writes a number once and in order, so a batch whose
 //! attempt failed is sent again as it is, and those behind it follow (KIP-98, KIP-360).
 //!
-//! Invariant: a batch gets a new number only when it certainly is not in the log. When a number will
-//! never be written, the series is broken: no new batch is numbered until every number that was given
-//! has been settled or proved unwritten, and then a new identity begins from zero.
+//! Invariant: a batch gets a new number only when it certainly is not in the log. When a number
+//! will never be written, the series is broken: no new batch is numbered until every number that
+//! was given has been settled or proved unwritten, and then a new identity begins from zero.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

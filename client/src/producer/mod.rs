@@ -1,41 +1,40 @@
 //! Writing records: gathered into batches, sent to the leaders of their partitions, acknowledged.
 //!
-//! [`Producer::send`] waits for the acknowledgement, [`Producer::enqueue`] only for room, and gives a
-//! [`Delivery`] to await later. Records are written once, into the buffer that is sent; one task does
-//! the sending.
+//! [`Producer::send`] waits for the acknowledgement, [`Producer::enqueue`] only for room, and gives
+//! a [`Delivery`] to await later. Records are written once, into the buffer that is sent; one task
+//! does the sending.
 
 mod accumulator;
 mod batch;
 mod builder;
 mod delivery;
 mod driver;
+mod enqueue;
 mod error;
 mod exchange;
 mod identity;
 mod lineup;
 mod murmur2;
 mod partitioner;
+mod routes;
 mod shared;
 
 use std::sync::Arc;
-
-use tokio::time::Instant;
 
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{Delivery, RecordMetadata};
 pub use error::{Attempt, ProduceError, ProduceFault};
 pub use partitioner::{ChoosePartition, Partitioner};
 
-use crate::cluster::{Cluster, TopicError};
+use crate::cluster::Cluster;
 use crate::record::Record;
-use accumulator::AppendError;
 use builder::Settings;
 use delivery::settled;
 use driver::Driver;
-use shared::{Shared, WrittenTopic};
+use shared::Shared;
 
-/// Writes records. Cheap to clone, and meant to be shared: the more records go through one producer,
-/// the better its batches.
+/// Writes records. Cheap to clone, and meant to be shared: the more records go through one
+/// producer, the better its batches.
 ///
 /// When the last clone is dropped, what was enqueued is still sent, as long as the runtime lives;
 /// [`close`](Self::close) waits for it.
@@ -79,36 +78,8 @@ impl Producer {
     ///
     /// Cancel-safe: until it has returned, the record is not sent.
     pub async fn enqueue(&self, record: Record<'_>) -> Result<Delivery, ProduceError> {
-        let shared = &self.handle.shared;
-        let (topic, partition) = self.place(&record).await?;
-        let error = |fault| ProduceError {
-            topic: topic.name.clone(),
-            partition: Some(partition),
-            broker: None,
-            fault,
-        };
-        let (size, limit) = (record.size_max(), shared.settings.buffer_memory);
-        let bytes = u32::try_from(size).ok().filter(|_| size <= limit);
-        let bytes = bytes.ok_or_else(|| error(ProduceFault::TooLargeForBuffer { size, limit }))?;
-        shared.reserve(bytes).await;
-        let accumulator = shared.accumulator(&topic, partition);
-        let batch_bytes = shared.settings.batch_bytes;
-        let register = |completion: &_| shared.register(completion);
-        match accumulator.append(&record, size, batch_bytes, register) {
-            Ok(appended) => {
-                if appended.is_news {
-                    shared.signal(accumulator.slot);
-                }
-                Ok(appended.delivery)
-            }
-            Err(fault) => {
-                shared.memory.add_permits(size);
-                Err(error(match fault {
-                    AppendError::Build(fault) => ProduceFault::Batch(fault),
-                    AppendError::Closed => ProduceFault::Closed,
-                }))
-            }
-        }
+        let Handle { cluster, shared } = &*self.handle;
+        enqueue::enqueue(cluster, shared, &record).await
     }
 
     /// Sends everything that has been enqueued, without waiting for fuller batches, and waits until
@@ -128,48 +99,5 @@ impl Producer {
     pub async fn close(&self) {
         self.handle.shared.close();
         self.flush().await;
-    }
-
-    /// The topic and partition that a record goes to.
-    async fn place(&self, record: &Record<'_>) -> Result<(Arc<WrittenTopic>, i32), ProduceError> {
-        let Handle { cluster, shared } = &*self.handle;
-        let deadline = Instant::now() + cluster.options.operation_timeout;
-        let create = shared.settings.create_topics;
-        let metadata = cluster.topic(record.topic, create, deadline).await.map_err(unplaced)?;
-        let topic = shared.topic(record.topic).unwrap_or_else(|| shared.add_topic(&metadata.name));
-        let partition_count = i32::try_from(metadata.partitions.len()).unwrap_or(i32::MAX);
-        let has_leader = |partition: i32| {
-            let partition = usize::try_from(partition).ok();
-            let partition = partition.and_then(|partition| metadata.partitions.get(partition));
-            partition.is_some_and(|partition| partition.leader.is_some())
-        };
-        let partition = record.partition.unwrap_or_else(|| {
-            topic.choice.partition(
-                &shared.settings.partitioner,
-                record,
-                partition_count.max(1),
-                shared.settings.batch_bytes,
-                has_leader,
-                &cluster.jitter,
-            )
-        });
-        if !(0..partition_count).contains(&partition) {
-            return Err(ProduceError {
-                topic: topic.name.clone(),
-                partition: Some(partition),
-                broker: None,
-                fault: ProduceFault::NoSuchPartition { partition_count },
-            });
-        }
-        Ok((topic, partition))
-    }
-}
-
-fn unplaced(error: TopicError) -> ProduceError {
-    ProduceError {
-        topic: error.topic,
-        partition: None,
-        broker: None,
-        fault: ProduceFault::Topic(Box::new(error.fault)),
     }
 }

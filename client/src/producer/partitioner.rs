@@ -1,4 +1,5 @@
-//! Which partition a record goes to when it does not say so itself.
+//! Which partition a record goes to when it does not say so itself. `enqueue` asks, once for each
+//! record.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};

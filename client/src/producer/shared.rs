@@ -1,17 +1,18 @@
-//! What the handles of a producer share with its driver: memory, partitions, and the bell that tells
-//! the driver to look.
+//! What the handles of a producer share with its driver: memory, partitions, and the bell that
+//! tells the driver to look.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::accumulator::Accumulator;
 use super::builder::Settings;
 use super::delivery::{Completion, Receipt};
 use super::error::{ProduceError, ProduceFault};
-use super::partitioner::Choice;
+use super::routes::Routes;
+use crate::cluster::Topic;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -23,20 +24,12 @@ pub(super) struct Shared {
     is_closing: AtomicBool,
     /// Rung when there is a signal, when somebody starves, and at the end.
     pub(super) bell: Notify,
-    topics: RwLock<HashMap<Arc<str>, Arc<WrittenTopic>>>,
+    pub(super) routes: Routes,
     /// All partitions written to, each at its slot.
     accumulators: Mutex<Vec<Arc<Accumulator>>>,
     /// Slots with something new to look at.
     signals: Mutex<Vec<usize>>,
     incomplete: Mutex<Incomplete>,
-}
-
-/// A topic that this producer writes to.
-#[derive(Debug)]
-pub(super) struct WrittenTopic {
-    pub(super) name: Arc<str>,
-    pub(super) choice: Choice,
-    accumulators: RwLock<Vec<Arc<Accumulator>>>,
 }
 
 /// The batches whose outcome is open, by their address, so that a flush knows what to wait for.
@@ -54,7 +47,7 @@ impl Shared {
             starved: AtomicUsize::new(0),
             is_closing: AtomicBool::new(false),
             bell: Notify::new(),
-            topics: RwLock::default(),
+            routes: Routes::default(),
             accumulators: Mutex::default(),
             signals: Mutex::default(),
             incomplete: Mutex::default(),
@@ -62,40 +55,16 @@ impl Shared {
         }
     }
 
-    pub(super) fn topic(&self, name: &str) -> Option<Arc<WrittenTopic>> {
-        self.topics.read().expect(UNPOISONED).get(name).cloned()
-    }
-
-    /// The topic, to be written to from now on.
-    pub(super) fn add_topic(&self, name: &Arc<str>) -> Arc<WrittenTopic> {
-        let mut topics = self.topics.write().expect(UNPOISONED);
-        let topic = topics.entry(name.clone()).or_insert_with(|| {
-            Arc::new(WrittenTopic {
-                name: name.clone(),
-                choice: Choice::default(),
-                accumulators: RwLock::default(),
-            })
-        });
-        topic.clone()
-    }
-
-    /// The accumulator of a partition, which the caller knows to exist.
-    pub(super) fn accumulator(&self, topic: &WrittenTopic, partition: i32) -> Arc<Accumulator> {
-        let at = partition.unsigned_abs() as usize;
-        if let Some(known) = topic.accumulators.read().expect(UNPOISONED).get(at) {
-            return known.clone();
-        }
-        let mut accumulators = topic.accumulators.write().expect(UNPOISONED);
-        let mut all = lock(&self.accumulators);
-        while accumulators.len() <= at {
-            let partition = i32::try_from(accumulators.len()).unwrap_or(i32::MAX);
-            let accumulator = Accumulator::new(all.len(), topic.name.clone(), partition);
+    /// Makes or renews the route to a topic, as metadata of `version` has it.
+    pub(super) fn learn_route(&self, topic: Arc<Topic>, version: u64) {
+        self.routes.learn(topic, version, |topic, partition| {
+            let mut all = lock(&self.accumulators);
+            let accumulator = Accumulator::new(all.len(), topic.clone(), partition);
             accumulator.close_if(self.is_closing());
             let accumulator = Arc::new(accumulator);
             all.push(accumulator.clone());
-            accumulators.push(accumulator);
-        }
-        accumulators.last().expect("the loop has just filled it").clone()
+            accumulator
+        });
     }
 
     /// The accumulators from `slot` on.
@@ -113,12 +82,13 @@ impl Shared {
         into.append(&mut lock(&self.signals));
     }
 
+    /// Takes `bytes` of buffer memory if there are so many and nobody waits for them.
+    pub(super) fn has_reserved(&self, bytes: u32) -> bool {
+        self.memory.try_acquire_many(bytes).map(SemaphorePermit::forget).is_ok()
+    }
+
     /// Waits for `bytes` of buffer memory. They are given back with [`Semaphore::add_permits`].
     pub(super) async fn reserve(&self, bytes: u32) {
-        if let Ok(permit) = self.memory.try_acquire_many(bytes) {
-            permit.forget();
-            return;
-        }
         let _starving = Starving::begin(self);
         let permit = self.memory.acquire_many(bytes).await;
         permit.expect("the semaphore is never closed").forget();

@@ -1,5 +1,5 @@
-//! Sending: one request to each broker that has room for it, with a batch from each of the partitions
-//! that wait for it.
+//! Sending: one request to each broker that has room for it, with a batch from each of the
+//! partitions that wait for it.
 
 use std::collections::VecDeque;
 

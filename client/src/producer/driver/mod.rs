@@ -1,9 +1,9 @@
 //! The producer's one task: takes batches from the accumulators, numbers them, and sends those of
 //! many partitions together, each to the broker that leads it.
 //!
-//! It alone owns the state of partitions and brokers, so a batch is never in two hands, whichever way
-//! leadership moves. It never waits for anything but news: an answer, a connection, an identity,
-//! metadata, a signal from an accumulator, or the time.
+//! It alone owns the state of partitions and brokers, so a batch is never in two hands, whichever
+//! way leadership moves. It never waits for anything but news: an answer, a connection, an
+//! identity, metadata, a signal from an accumulator, or the time.
 
 mod dispatch;
 mod settle;
@@ -137,6 +137,7 @@ impl Driver {
     /// Looks at whatever has news, and sends whatever can be sent.
     fn turn(&mut self) {
         let now = Instant::now();
+        self.cluster.maybe_begin_refresh(now);
         let mut signals = Vec::new();
         self.shared.take_signals(&mut signals);
         if signals.iter().any(|slot| *slot >= self.parts.len()) {
@@ -184,10 +185,11 @@ impl Driver {
         slots.into_iter().for_each(|slot| self.queue(slot));
     }
 
-    /// If callers wait for memory and none is on its way back, batches that linger are what holds it.
+    /// If callers wait for memory and none is on its way back, batches that linger are what holds
+    /// it.
     fn relieve_starvation(&mut self) {
-        let is_anything_sent = self.parts.iter().any(|part| !part.lineup.is_empty());
-        if self.shared.is_anybody_starved() && !is_anything_sent {
+        if self.shared.is_anybody_starved() && self.parts.iter().all(|part| part.lineup.is_empty())
+        {
             self.shared.close_batches();
             self.adopt_accumulators();
             (0..self.parts.len()).for_each(|slot| self.queue(slot));

@@ -1,4 +1,5 @@
-//! What answers mean: batches are settled or stay in line, brokers have room again.
+//! What answers mean: batches are settled or stay in line, brokers have room again. Every batch
+//! that was sent passes here exactly once for each attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
