@@ -10,6 +10,7 @@ use thalweg_client::protocol::ErrorCode;
 use thalweg_client::{ClientError, PartitionError, PartitionFault, TopicFault};
 use thiserror::Error;
 
+use super::output::counted;
 use crate::broker::StartError;
 use crate::config::ConfigError;
 
@@ -21,6 +22,7 @@ pub(super) enum Exit {
     Usage = 2,
     NotFound = 3,
     Unreachable = 4,
+    Damaged = 5,
     Interrupted = 130,
 }
 
@@ -59,8 +61,10 @@ pub(super) enum Failure {
     NotFound(String),
     #[error("{0}")]
     Failed(String),
+    #[error("{} damaged; the broker keeps these bytes and serves the others", counted(*.0 as u64, "range"))]
+    Damaged(usize),
     /// Some of several items failed, each of which has been reported.
-    #[error("{failed} of {all} failed: {worst}")]
+    #[error("{failed} of {all} failed")]
     Several { failed: usize, all: usize, worst: Box<Failure> },
 }
 
@@ -94,6 +98,7 @@ impl Failure {
                 _ => Exit::Failed,
             },
             Failure::NotFound(_) => Exit::NotFound,
+            Failure::Damaged(_) => Exit::Damaged,
             Failure::Several { worst, .. } => worst.exit(),
             Failure::Start(_) | Failure::Output(_) | Failure::Io { .. } | Failure::Failed(_) => {
                 Exit::Failed
@@ -109,6 +114,9 @@ impl Failure {
                  or THALWEG_BROKERS.",
             ),
             Failure::Several { worst, .. } => worst.hint(),
+            Failure::Item(error) if error.error == ErrorCode::TopicAlreadyExists => {
+                Some("--if-not-exists leaves a topic as it is.")
+            }
             Failure::Usage(_) | Failure::Config(_) | Failure::NotFound(_) => None,
             _ if self.exit() == Exit::NotFound => {
                 Some("'thalweg topic list' shows which topics there are.")

@@ -1,9 +1,9 @@
 //! The command line: its commands and options, and what a process tells its caller when it ends.
 //!
-//! One file per group of commands. What they share is how they connect ([`connect`]), how they print
-//! ([`output`]) and how they fail ([`failure`]). Results go to stdout and everything else to stderr,
-//! so that both `| jq` and `2>/dev/null` do what people expect. Every command but `serve`
-//! works with any broker that speaks Kafka's protocol.
+//! One file per group of commands. What they share is how they connect (`connect`), how they print
+//! (`output`) and how they fail (`failure`). Results go to stdout and everything else to stderr,
+//! so that both `| jq` and `2>/dev/null` do what people expect. Every command but `serve` and
+//! `log` works with any broker that speaks Kafka's protocol.
 
 mod bench;
 mod cluster;
@@ -15,6 +15,7 @@ mod file_limit;
 mod format;
 mod json;
 mod lines;
+mod log;
 mod output;
 mod pairs;
 mod position;
@@ -39,6 +40,7 @@ Exit codes:
   2  the command line or a value on it is wrong
   3  there is no such topic, partition or broker
   4  no broker can be reached
+  5  a log is damaged
 130  interrupted a second time while stopping
 
 Begin with:
@@ -74,6 +76,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Measure how fast a cluster takes or gives records.
     Bench(bench::BenchArgs),
+    /// Look at log files themselves, without a broker.
+    Log(log::LogArgs),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  source <(thalweg completions bash)")]
     Completions {
@@ -102,6 +106,7 @@ fn run(command: Command, printer: &mut Printer) -> Result<(), Failure> {
         Command::Cluster(args) => on_runtime(cluster::run(args, printer)),
         Command::Config(args) => on_runtime(config::run(args, printer)),
         Command::Bench(args) => bench::run(args, printer),
+        Command::Log(args) => log::run(args, printer),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "thalweg", &mut script);
