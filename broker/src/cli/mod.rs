@@ -51,10 +51,18 @@ Begin with:
 
 /// A message log that speaks Kafka's protocol: the broker, and tools for any Kafka broker.
 #[derive(Debug, Parser)]
-#[command(name = "thalweg", version, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "thalweg", version, after_help = EXIT_CODES)]
 struct Args {
     /// Print tables for people, or JSON for programs.
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "KIND")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "table|json",
+        hide_possible_values = true
+    )]
     output: Output,
     #[command(subcommand)]
     command: Command,
@@ -63,20 +71,22 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a broker in this directory, until SIGTERM or Ctrl-C.
+    ///
+    /// Every setting can also be written in the file given by --config or in an environment variable:
+    /// `listen` is THALWEG_LISTEN, `limits.maps_max` is THALWEG_LIMITS_MAPS_MAX, and Kafka's
+    /// `log.retention.hours` is THALWEG_KAFKA_LOG_RETENTION_HOURS. A flag beats the environment, which
+    /// beats the file. SIGHUP reads the file again.
+    #[command(after_help = "Examples:\n  \
+        thalweg serve                                        here, for clients on this machine\n  \
+        thalweg serve --listen 0.0.0.0:9092 --advertise broker-1.example.com:9092\n  \
+        thalweg serve -c /etc/thalweg.toml --data-dir /var/lib/thalweg")]
     Serve(crate::config::ServeFlags),
-    /// Create, list, describe, change, trim and delete topics.
     Topic(topic::TopicArgs),
-    /// Write lines of stdin or of a file to a topic, one record each.
     Produce(produce::ProduceArgs),
-    /// Print the records of a topic.
     Consume(consume::ConsumeArgs),
-    /// Look at the brokers of a cluster.
     Cluster(cluster::ClusterArgs),
-    /// Read and change the settings of topics and brokers.
     Config(config::ConfigArgs),
-    /// Measure how fast a cluster takes or gives records.
     Bench(bench::BenchArgs),
-    /// Look at log files themselves, without a broker.
     Log(log::LogArgs),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  source <(thalweg completions bash)")]

@@ -1,9 +1,9 @@
 //! `thalweg bench consume`: a topic from its start to where it ends now, records counted and thrown
 //! away.
 
-use clap::Args;
 use std::time::Duration;
 
+use clap::Args;
 use thalweg_client::TopicPartition;
 use thalweg_client::consumer::StartAt;
 use tokio::time::{Instant, timeout_at};
@@ -49,8 +49,9 @@ impl ConsumeBench {
         });
         let builder = client.consumer().assign(mine).stop_at_end(self.duration.is_none());
         let mut consumer = builder.build().await?;
-        let end = self.duration.map(|duration| Instant::now() + duration);
-        let mut tally = Tally::new();
+        let begin = Instant::now();
+        let end = self.duration.map(|duration| begin + duration);
+        let mut tally = Tally::new(begin);
         while tally.records < self.records.unwrap_or(u64::MAX) {
             let next = match end {
                 None => consumer.next_batch().await,

@@ -17,6 +17,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use thalweg_client::admin::NewTopic;
 use thalweg_client::protocol::ErrorCode;
+use tokio::time::Instant;
 
 use super::connect::ConnectFlags;
 use super::failure::Failure;
@@ -53,6 +54,8 @@ pub(super) fn run(args: BenchArgs, printer: &mut Printer) -> Result<(), Failure>
 
 /// What one thread, or all of them together, did.
 struct Tally {
+    /// When everything was connected and the first record could go.
+    began: Instant,
     records: u64,
     bytes: u64,
     /// In microseconds.
@@ -60,13 +63,14 @@ struct Tally {
 }
 
 impl Tally {
-    fn new() -> Self {
+    fn new(began: Instant) -> Self {
         // Up to an hour, to three digits; the bounds are constants, so it cannot fail.
         let latencies = Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("valid bounds");
-        Tally { records: 0, bytes: 0, latencies }
+        Tally { began, records: 0, bytes: 0, latencies }
     }
 
     fn add(&mut self, other: &Tally) {
+        self.began = self.began.min(other.began);
         self.records += other.records;
         self.bytes += other.bytes;
         self.latencies += &other.latencies;
@@ -148,7 +152,6 @@ where
     W: Future<Output = Result<Tally, Failure>>,
 {
     let before = CpuTime::of_this_process();
-    let begin = tokio::time::Instant::now();
     let tallies: Vec<Result<Tally, Failure>> = std::thread::scope(|scope| {
         let work = &work;
         let running: Vec<_> =
@@ -156,14 +159,14 @@ where
         let gone = |_| Err(Failure::Failed("a thread of the benchmark panicked".into()));
         running.into_iter().map(|thread| thread.join().unwrap_or_else(gone)).collect()
     });
-    let took = begin.elapsed();
+    let end = Instant::now();
     let after = CpuTime::of_this_process();
-    let mut total = Tally::new();
+    let mut total = Tally::new(end);
     for tally in tallies {
         total.add(&tally?);
     }
     let cpu = before.zip(after).map(|(before, after)| after.since(before));
-    Ok(printer.print(&Report::new(&total, took, cpu), Report::for_people)?)
+    Ok(printer.print(&Report::new(&total, end - total.began, cpu), Report::for_people)?)
 }
 
 /// Creates the topic, unless it is there.

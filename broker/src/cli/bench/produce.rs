@@ -96,6 +96,7 @@ impl ProduceBench {
     async fn produce(&self, connect: &ConnectFlags, index: u64) -> Result<Tally, Failure> {
         let client = connect.connect().await?;
         let producer = self.writing.producer(&client).build();
+        let mut payload = Payload::new(self.record_size, index + 1);
         let begin = Instant::now();
         let end = self.duration.map(|duration| begin + duration);
         let records = match (self.records, end) {
@@ -107,7 +108,6 @@ impl ProduceBench {
             let seconds_each = f64::from(self.producers) / rate.max(1) as f64;
             schedule(begin, seconds_each)
         });
-        let mut payload = Payload::new(self.record_size, index + 1);
         let mut watchers = Watchers::default();
         for _ in 0..records {
             let intended = match &mut due {
@@ -120,7 +120,7 @@ impl ProduceBench {
             let record = Record::to(&self.topic).value(payload.next());
             watchers.watch(producer.enqueue(record).await?, intended).await?;
         }
-        watchers.finish(&producer, self.record_size).await
+        watchers.finish(&producer, begin, self.record_size).await
     }
 }
 
@@ -170,9 +170,14 @@ impl Watchers {
         }
     }
 
-    async fn finish(self, producer: &Producer, record_size: usize) -> Result<Tally, Failure> {
+    async fn finish(
+        self,
+        producer: &Producer,
+        began: Instant,
+        record_size: usize,
+    ) -> Result<Tally, Failure> {
         producer.flush().await;
-        let mut total = Tally::new();
+        let mut total = Tally::new(began);
         for Watcher { deliveries, task } in self.by_partition.into_values() {
             drop(deliveries);
             total.add(&ended(task.await)?);
@@ -189,7 +194,8 @@ fn ended(task: Result<Result<Tally, Failure>, tokio::task::JoinError>) -> Result
 async fn count_acknowledged(
     mut arriving: mpsc::Receiver<(Delivery, Instant)>,
 ) -> Result<Tally, Failure> {
-    let mut tally = Tally::new();
+    // When the benchmark as a whole began is known to its producer.
+    let mut tally = Tally::new(Instant::now());
     while let Some((delivery, intended)) = arriving.recv().await {
         delivery.await?;
         let micros = intended.elapsed().as_micros();

@@ -20,7 +20,8 @@ use crate::cli::output::{Output, Printer};
 #[derive(Debug, Args)]
 pub(super) struct DumpArgs {
     /// A data directory, a topic's, a partition's, or one .log file.
-    path: PathBuf,
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
     /// Also the records of each batch.
     #[arg(long)]
     records: bool,
@@ -33,8 +34,8 @@ pub(super) struct DumpArgs {
 const BATCH_BYTES_MAX: usize = 128 << 20;
 
 pub(super) fn run(args: &DumpArgs, printer: &mut Printer) -> Result<(), Failure> {
-    for log in find(&args.path)? {
-        for path in &log.segments {
+    for path in &args.paths {
+        for path in find(path)?.iter().flat_map(|log| &log.segments) {
             segment(path, args, printer)?;
         }
     }

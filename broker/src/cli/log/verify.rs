@@ -90,15 +90,15 @@ impl From<DamagedRange> for Damage {
 }
 
 fn for_people(verified: &Verified) -> String {
+    let result = match verified.damaged.len() as u64 {
+        0 => "every byte is what was written".to_owned(),
+        count => format!("{} damaged", counted(count, "range")),
+    };
     let mut text = format!(
-        "{} in {}, {} of {}\n",
+        "{} in {}, {}: {result}\n",
         size(verified.bytes),
         counted(verified.logs as u64, "log"),
         counted(verified.segments.len() as u64, "segment"),
-        match verified.damaged.len() {
-            0 => "which every byte is what was written".to_owned(),
-            count => format!("which {} damaged", counted(count as u64, "range")),
-        },
     );
     for segment in &verified.segments {
         let path = segment.path.display();
