@@ -1,4 +1,4 @@
-//! Which crate may depend on which, and which part of the broker may name which crate.
+//! Which crate may depend on which, and which part of a crate may name what it depends on.
 //!
 //! Dependencies point one way: `broker → storage → protocol` and `client → protocol`.
 
@@ -30,12 +30,27 @@ const MAY_NOT_USE: [(&str, &[&str], &str); 3] = [
     ("thalweg-client", &["anyhow", "raft", "axum", "clap"], "applications link this"),
 ];
 
-/// Below `broker/src`: a crate, the only places that may name it, and why.
-const NAMED_ONLY_IN: [(&str, &[&str], &str); 4] = [
-    ("raft::", &["replication/"], "the rest of the broker speaks to replication/"),
-    ("thalweg_client::", &["cli/", "bench/"], "a broker is no client of itself"),
-    ("anyhow::", &["cli/", "bench/", "main.rs"], "return a typed error"),
-    ("clap::", &["cli/", "bench/", "main.rs", "config/flags.rs"], "flags end in Config"),
+/// In a crate's sources: a name, the only places that may use it, and why.
+const NAMED_ONLY_IN: [(&str, &str, &[&str], &str); 8] = [
+    ("broker/src/", "raft::", &["replication/"], "the rest of the broker asks replication/"),
+    ("broker/src/", "thalweg_client::", &["cli/"], "a broker is no client of itself"),
+    ("broker/src/", "anyhow::", &["cli/", "main.rs"], "return a typed error"),
+    ("broker/src/", "clap::", &["cli/", "main.rs", "config/flags.rs"], "flags end in Config"),
+    // Before the shards start, or on a thread that is none of theirs.
+    (
+        "broker/src/",
+        "fs::",
+        &["admin/metrics/process.rs", "broker.rs", "cli/", "config/load.rs"],
+        "files block the shard and escape the simulation; use the shard's Disk",
+    ),
+    (
+        "storage/src/",
+        "fs::",
+        &["data_dir.rs", "disk/", "mmap.rs", "offline.rs", "offline/"],
+        "files block the shard and escape the simulation; use Disk",
+    ),
+    ("client/src/", "fs::", &[], "a client has no files"),
+    ("protocol/src/", "fs::", &[], "the wire has no files"),
 ];
 
 #[test]
@@ -70,18 +85,22 @@ fn crates_are_named_only_by_those_who_own_them() {
 }
 
 fn named_in_the_wrong_place(source: &Source) -> Vec<Complaint> {
-    let Some(path) = source.path.strip_prefix("broker/src/") else { return Vec::new() };
     let mut complaints = Vec::new();
-    for (krate, places, why) in NAMED_ONLY_IN {
+    for (root, name, places, why) in NAMED_ONLY_IN {
+        let Some(path) = source.path.strip_prefix(root) else { continue };
         if source.is_test() || places.iter().any(|place| path.starts_with(place)) {
             continue;
         }
-        for (index, line) in source.lines.iter().enumerate() {
-            let is_named =
-                find_word(&line.code, krate).any(|column| !line.code[..column].ends_with("::"));
+        for (index, line) in source.product_lines().iter().enumerate() {
+            // Whatever follows `::` is somebody else's, but for std's own.
+            let is_named = find_word(&line.code, name).any(|column| {
+                let before = &line.code[..column];
+                !before.ends_with("::") || before.ends_with("std::")
+            });
             if is_named {
-                let places = places.join(", ");
-                complaints.push((index, format!("`{krate}` belongs into {places}; {why}")));
+                let places =
+                    if places.is_empty() { "nowhere here".into() } else { places.join(", ") };
+                complaints.push((index, format!("`{name}` belongs: {places}; {why}")));
             }
         }
     }
@@ -118,4 +137,7 @@ fn planted_crates_are_found() {
     assert_eq!(found(named_in_the_wrong_place, path, text), [1, 4]);
     let path = "broker/src/replication/group.rs";
     assert_eq!(found(named_in_the_wrong_place, path, text), [4]);
+    let text = "use std::fs::File;\nuse std::os::unix::fs::FileExt;\nfs::read(path)";
+    assert_eq!(found(named_in_the_wrong_place, "storage/src/log.rs", text), [1, 3]);
+    assert_eq!(found(named_in_the_wrong_place, "storage/src/disk/std.rs", text), [0_usize; 0]);
 }

@@ -127,8 +127,8 @@ fn misnumbered(names: &[String]) -> Vec<String> {
     complaints
 }
 
-/// Words that mean something on one machine or to one person only. They are spelt here in two parts,
-/// since this file is in the repository too.
+/// Words that mean something on one machine or to one person only. They are spelt here in two
+/// parts, since this file is in the repository too.
 fn strays(path: &str, text: &str) -> Vec<String> {
     let words = [
         (concat!("/wo", "rk/"), "name the path in the repository"),

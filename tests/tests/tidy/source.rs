@@ -1,7 +1,7 @@
 //! A Rust file in which code, comments and literals are told apart, line by line.
 //!
-//! Rules look for words, and must not find them where they mean nothing: a comment may say `unsafe`,
-//! a message may say `todo!`. This knows just enough of the language's tokens for that.
+//! Rules look for words, and must not find them where they mean nothing: a comment may say
+//! `unsafe`, a message may say `todo!`. This knows just enough of the language's tokens for that.
 
 /// A Rust file.
 pub(crate) struct Source {
@@ -47,7 +47,8 @@ impl Source {
         &self.lines[..tests.unwrap_or(self.lines.len())]
     }
 
-    /// What stands in the parentheses opened at `column` of line `index`, over as many lines as it takes.
+    /// What stands in the parentheses opened at `column` of line `index`, over as many lines as it
+    /// takes.
     pub(crate) fn parenthesised(&self, index: usize, column: usize) -> String {
         let mut depth = 0;
         let mut inside = String::new();
