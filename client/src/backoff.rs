@@ -30,6 +30,7 @@ impl Backoff {
 pub(crate) struct Jitter(AtomicU64);
 
 impl Jitter {
+    #[expect(clippy::disallowed_methods, reason = "only to be different from other clients")]
     pub(crate) fn new() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Jitter(AtomicU64::new(since_epoch.as_nanos() as u64 ^ u64::from(std::process::id()) << 40))

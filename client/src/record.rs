@@ -71,6 +71,7 @@ impl<'a> Record<'a> {
         self
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a record's own time is the machine's")]
     pub(crate) fn timestamp_or_now(&self) -> i64 {
         self.timestamp.unwrap_or_else(|| {
             let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -201,7 +201,10 @@ mod tests {
     fn sent(topic: &str, topic_id: u128, partition: i32) -> Sent {
         let mut lineup = Lineup::new(false);
         lineup.push(crate::producer::batch::tests::batch(1, &Settings::default()));
-        let super::super::lineup::Next::Send(key) = lineup.next(None) else { unreachable!() };
+        let super::super::lineup::Next::Send(key) = lineup.next(None, tokio::time::Instant::now())
+        else {
+            unreachable!()
+        };
         let topic_id = Uuid::from_u128(topic_id);
         Sent { slot: 0, key, topic: topic.into(), topic_id, partition, bytes: vec![1].into() }
     }

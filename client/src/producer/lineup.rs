@@ -4,12 +4,17 @@
 //! them when they are first sent; the broker writes a number once and in order, so a batch whose
 //! attempt failed is sent again as it is, and those behind it follow (KIP-98, KIP-360).
 //!
+//! A broker that remembers nothing of a producer takes any number as the first. So a series is proven
+//! before it is pipelined: until one of its batches has been acknowledged lately, one is under way at
+//! a time. Otherwise the second could be written while the first is refused.
+//!
 //! Invariant: a batch gets a new number only when it certainly is not in the log. When a number
 //! will never be written, the series is broken: no new batch is numbered until every number that
 //! was given has been settled or proved unwritten, and then a new identity begins from zero.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thalweg_protocol::ErrorCode;
 use tokio::time::Instant;
@@ -32,7 +37,13 @@ pub(super) struct Lineup {
     identity: Option<Identity>,
     next_sequence: i32,
     is_broken: bool,
+    /// Until when the broker surely remembers the series.
+    proven_until: Option<Instant>,
 }
+
+/// Brokers forget a producer that has been idle for long: after a day unless configured otherwise, and
+/// no sooner than its last batch leaves the log.
+const PROOF_LASTS: Duration = Duration::from_secs(60);
 
 /// What to do next with the partition.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +74,7 @@ impl Lineup {
             identity: None,
             next_sequence: 0,
             is_broken: false,
+            proven_until: None,
         }
     }
 
@@ -103,7 +115,7 @@ impl Lineup {
     }
 
     /// The next batch to send, numbered; `current` is the producer's identity.
-    pub(super) fn next(&mut self, current: Option<Identity>) -> Next {
+    pub(super) fn next(&mut self, current: Option<Identity>, now: Instant) -> Next {
         if !self.is_idempotent {
             return self.waiting(|_| true).map_or(Next::Nothing, Next::Send);
         }
@@ -120,12 +132,16 @@ impl Lineup {
             }
             self.is_broken = false;
             self.identity = None;
+            self.proven_until = None;
         }
         let Some(key) = self.waiting(|_| true) else { return Next::Nothing };
         if self.identity.is_none() {
             let Some(identity) = current else { return Next::Identify(None) };
             self.identity = Some(identity);
             self.next_sequence = 0;
+        }
+        if self.in_flight > 0 && self.proven_until.is_none_or(|until| until < now) {
+            return Next::Nothing;
         }
         self.number(key);
         Next::Send(key)
@@ -146,10 +162,13 @@ impl Lineup {
     }
 
     /// The batch was written, now or by an earlier attempt.
-    pub(super) fn on_acknowledged(&mut self, key: BatchKey) -> Option<Batch> {
+    pub(super) fn on_acknowledged(&mut self, key: BatchKey, now: Instant) -> Option<Batch> {
         let at = self.position(key)?;
         let (_, batch) = self.batches.remove(at)?;
         self.in_flight -= usize::from(batch.is_in_flight);
+        if batch.stamp.is_some_and(|stamp| Some(stamp.identity) == self.identity) {
+            self.proven_until = Some(now + PROOF_LASTS);
+        }
         Some(batch)
     }
 
@@ -245,8 +264,6 @@ impl Lineup {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::connection::Disconnect;
     use crate::error::{RequestError, RequestFault};
@@ -262,9 +279,22 @@ mod tests {
         lineup
     }
 
+    fn next(lineup: &mut Lineup, current: Option<Identity>) -> Next {
+        lineup.next(current, Instant::now())
+    }
+
+    /// A line of batches whose series has been acknowledged before.
+    fn proven(counts: &[i32]) -> Lineup {
+        let mut lineup = lineup(&[1]);
+        let sent = send_all(&mut lineup, FIRST);
+        assert!(lineup.on_acknowledged(sent[0], Instant::now()).is_some());
+        counts.iter().for_each(|count| lineup.push(batch(*count, &Settings::default())));
+        lineup
+    }
+
     fn send_all(lineup: &mut Lineup, identity: Identity) -> Vec<BatchKey> {
         let mut sent = Vec::new();
-        while let Next::Send(key) = lineup.next(Some(identity)) {
+        while let Next::Send(key) = next(lineup, Some(identity)) {
             lineup.on_sent(key);
             sent.push(key);
         }
@@ -292,12 +322,11 @@ mod tests {
 
     #[tokio::test]
     async fn numbers_count_records_and_survive_a_retry() {
-        let mut lineup = lineup(&[3, 2, 1]);
-        assert_eq!(lineup.next(None), Next::Identify(None));
+        let mut lineup = proven(&[3, 2, 1]);
         let sent = send_all(&mut lineup, FIRST);
         let stamps: Vec<_> = sent.iter().map(|key| stamp(&lineup, *key)).collect();
-        assert_eq!(stamps, [(FIRST, 0), (FIRST, 3), (FIRST, 5)]);
-        assert_eq!(lineup.next(Some(FIRST)), Next::Nothing);
+        assert_eq!(stamps, [(FIRST, 1), (FIRST, 4), (FIRST, 6)]);
+        assert_eq!(next(&mut lineup, Some(FIRST)), Next::Nothing);
 
         // The first two are lost on the way, the third is refused for it: all go again, in order.
         assert!(fail(&mut lineup, sent[0], disconnected()));
@@ -307,48 +336,64 @@ mod tests {
         let again: Vec<_> = sent.iter().map(|key| stamp(&lineup, *key)).collect();
         assert_eq!(again, stamps);
         for key in sent {
-            assert!(lineup.on_acknowledged(key).is_some());
+            assert!(lineup.on_acknowledged(key, Instant::now()).is_some());
         }
         assert!(lineup.is_spent());
     }
 
     #[tokio::test]
-    async fn a_gap_in_the_log_starts_a_new_series_once_all_numbers_are_settled() {
+    async fn a_series_is_pipelined_once_it_is_proven() {
         let mut lineup = lineup(&[1, 1, 1]);
+        assert_eq!(next(&mut lineup, None), Next::Identify(None));
+        let first = send_all(&mut lineup, FIRST);
+        assert_eq!(first.len(), 1);
+        assert!(lineup.on_acknowledged(first[0], Instant::now()).is_some());
+        assert_eq!(send_all(&mut lineup, FIRST).len(), 2);
+        lineup.push(batch(1, &Settings::default()));
+        let much_later = Instant::now() + 2 * PROOF_LASTS;
+        assert_eq!(lineup.next(Some(FIRST), much_later), Next::Nothing);
+    }
+
+    #[tokio::test]
+    async fn a_gap_in_the_log_starts_a_new_series_once_all_numbers_are_settled() {
+        let mut lineup = proven(&[1, 1, 1]);
         let sent = send_all(&mut lineup, FIRST);
         lineup.push(batch(1, &Settings::default()));
         let refused = || Attempt::Refused(ErrorCode::OutOfOrderSequenceNumber);
         assert!(fail(&mut lineup, sent[0], refused()));
-        assert_eq!(lineup.next(Some(FIRST)), Next::Nothing, "two numbers are not settled");
+        assert_eq!(next(&mut lineup, Some(FIRST)), Next::Nothing, "two numbers are not settled");
         // The second is lost on the way: whether it was written must be found out with its number.
         assert!(fail(&mut lineup, sent[1], disconnected()));
-        assert_eq!(lineup.next(Some(SECOND)), Next::Send(sent[1]));
-        assert_eq!(stamp(&lineup, sent[1]), (FIRST, 1));
+        assert_eq!(next(&mut lineup, Some(SECOND)), Next::Send(sent[1]));
+        assert_eq!(stamp(&lineup, sent[1]), (FIRST, 2));
         lineup.on_sent(sent[1]);
         assert!(fail(&mut lineup, sent[1], refused()));
         assert!(fail(&mut lineup, sent[2], refused()));
 
-        assert_eq!(lineup.next(Some(FIRST)), Next::Identify(Some(FIRST)));
-        let again = send_all(&mut lineup, SECOND);
-        assert_eq!(again[..3], sent);
+        assert_eq!(next(&mut lineup, Some(FIRST)), Next::Identify(Some(FIRST)));
+        let mut again = send_all(&mut lineup, SECOND);
+        assert_eq!(again, sent[..1], "the new series is not proven");
+        assert!(lineup.on_acknowledged(again[0], Instant::now()).is_some());
+        again = send_all(&mut lineup, SECOND);
+        assert_eq!(again[..2], sent[1..]);
         let stamps: Vec<_> = again.iter().map(|key| stamp(&lineup, *key)).collect();
-        assert_eq!(stamps, [(SECOND, 0), (SECOND, 1), (SECOND, 2), (SECOND, 3)]);
+        assert_eq!(stamps, [(SECOND, 1), (SECOND, 2), (SECOND, 3)]);
     }
 
     #[tokio::test]
     async fn a_refused_batch_gives_its_number_back_if_no_later_one_is_out() {
-        let mut lineup = lineup(&[4]);
+        let mut lineup = proven(&[4]);
         let sent = send_all(&mut lineup, FIRST);
         assert!(!fail(&mut lineup, sent[0], Attempt::Refused(ErrorCode::MessageTooLarge)));
         lineup.push(batch(1, &Settings::default()));
-        let next = send_all(&mut lineup, FIRST);
-        assert_eq!(stamp(&lineup, next[0]), (FIRST, 0));
+        let next_sent = send_all(&mut lineup, FIRST);
+        assert_eq!(stamp(&lineup, next_sent[0]), (FIRST, 1));
 
         lineup.push(batch(1, &Settings::default()));
         let later = send_all(&mut lineup, FIRST);
-        assert!(!fail(&mut lineup, next[0], Attempt::Refused(ErrorCode::MessageTooLarge)));
+        assert!(!fail(&mut lineup, next_sent[0], Attempt::Refused(ErrorCode::MessageTooLarge)));
         assert!(fail(&mut lineup, later[0], Attempt::Refused(ErrorCode::OutOfOrderSequenceNumber)));
-        assert_eq!(lineup.next(Some(FIRST)), Next::Identify(Some(FIRST)));
+        assert_eq!(next(&mut lineup, Some(FIRST)), Next::Identify(Some(FIRST)));
         assert_eq!(send_all(&mut lineup, SECOND), later);
         assert_eq!(stamp(&lineup, later[0]), (SECOND, 0));
     }
@@ -365,14 +410,14 @@ mod tests {
         let expired = lineup.expire(late);
         assert!(expired.len() == 1 && expired[0].may_be_written);
         lineup.push(batch(1, &settings));
-        assert_eq!(lineup.next(Some(FIRST)), Next::Identify(Some(FIRST)));
+        assert_eq!(next(&mut lineup, Some(FIRST)), Next::Identify(Some(FIRST)));
     }
 
     #[tokio::test]
     async fn without_idempotence_nothing_is_numbered() {
         let mut lineup = Lineup::new(false);
         lineup.push(batch(1, &Settings::default()));
-        let Next::Send(key) = lineup.next(None) else { panic!("it needs no identity") };
+        let Next::Send(key) = next(&mut lineup, None) else { panic!("it needs no identity") };
         lineup.on_sent(key);
         assert!(lineup.get(key).unwrap().stamp.is_none());
         let refused = Attempt::Refused(ErrorCode::OutOfOrderSequenceNumber);

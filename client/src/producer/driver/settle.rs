@@ -41,21 +41,28 @@ impl Driver {
                 same_for_all(sent, &Err(Attempt::Unanswered(Arc::new(error))))
             }
         };
+        let now = Instant::now();
         for (batch, answer) in sent.iter().zip(answers) {
-            self.settle(batch, broker, answer);
+            self.settle(batch, broker, answer, now);
             self.queue(batch.slot);
         }
         self.queue_all(lingering);
     }
 
-    fn settle(&mut self, sent: &Sent, broker: &BrokerAddress, answer: PartitionAnswer) {
+    fn settle(
+        &mut self,
+        sent: &Sent,
+        broker: &BrokerAddress,
+        answer: PartitionAnswer,
+        now: Instant,
+    ) {
         let part = &mut self.parts[sent.slot];
         let PartitionAnswer { outcome, message, leader } = answer;
         let attempt = match outcome {
             Ok(receipt) => {
                 part.failures = 0;
                 part.retry_at = None;
-                if let Some(batch) = part.lineup.on_acknowledged(sent.key) {
+                if let Some(batch) = part.lineup.on_acknowledged(sent.key, now) {
                     self.shared.complete(&batch.completion, batch.reserved, Ok(receipt));
                 }
                 return;

@@ -78,7 +78,7 @@ impl Driver {
             let gathering = part.accumulator.take(is_ripe)?;
             self.seal(slot, gathering);
         }
-        match self.parts[slot].lineup.next(self.identity) {
+        match self.parts[slot].lineup.next(self.identity, now) {
             Next::Send(key) => Some(key),
             Next::Nothing => None,
             Next::Identify(stale) => {
