@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::dispatch::{self, Answer, Pending};
@@ -144,15 +144,18 @@ async fn read_frame(
     let config = shard.node.config();
     let stall = Duration::from_millis(config.limits.frame_stall_ms);
     let idle = Duration::from_millis(config.limits.connection_idle_ms);
-    while buffer.len() < 4 {
-        let between_frames = buffer.is_empty();
-        let patience = if between_frames { idle } else { stall };
-        match fill(read, buffer, READ_BUFFER_BYTES, patience).await {
-            Ok(0) if between_frames => return Ok(None),
-            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+    if buffer.is_empty() {
+        match fill(read, buffer, READ_BUFFER_BYTES, Patience::from_now(idle)).await {
+            Ok(0) => return Ok(None),
             Ok(_) => {}
-            Err(CloseReason::Stalled(_)) if between_frames => return Err(CloseReason::Idle),
+            Err(CloseReason::Stalled(_)) => return Err(CloseReason::Idle),
             Err(reason) => return Err(reason),
+        }
+    }
+    let patience = Patience::from_now(stall);
+    while buffer.len() < 4 {
+        if fill(read, buffer, READ_BUFFER_BYTES, patience).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
     }
     let prefix = buffer.split_to(4).freeze();
@@ -170,21 +173,37 @@ async fn read_frame(
     let mut frame = BytesMut::with_capacity(len);
     frame.put_slice(buffer);
     buffer.clear();
+    // The wait for memory was not the peer's fault.
+    let patience = Patience::from_now(stall);
     while frame.len() < len {
         let missing = len - frame.len();
-        if fill(read, &mut frame, missing, stall).await? == 0 {
+        if fill(read, &mut frame, missing, patience).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
     }
     Ok(Some((frame.freeze(), share)))
 }
 
-/// Reads at most `most` bytes to the end of `buffer`, waiting at most `patience` for the first.
+/// By when something must have come. It holds over many reads, so that a peer that sends a byte now
+/// and then cannot keep a frame, and the memory for it, for ever.
+#[derive(Clone, Copy)]
+struct Patience {
+    limit: Duration,
+    deadline: Instant,
+}
+
+impl Patience {
+    fn from_now(limit: Duration) -> Patience {
+        Patience { limit, deadline: Instant::now() + limit }
+    }
+}
+
+/// Reads at most `most` bytes to the end of `buffer`, as many as there are, once there are any.
 async fn fill(
     read: &mut OwnedReadHalf,
     buffer: &mut BytesMut,
     most: usize,
-    patience: Duration,
+    patience: Patience,
 ) -> Result<usize, CloseReason> {
     loop {
         if buffer.capacity() - buffer.len() < most.min(READ_SPARE_BYTES) {
@@ -203,10 +222,10 @@ async fn fill(
     }
 }
 
-async fn readable(read: &OwnedReadHalf, patience: Duration) -> Result<(), CloseReason> {
-    match timeout(patience, read.readable()).await {
+async fn readable(read: &OwnedReadHalf, patience: Patience) -> Result<(), CloseReason> {
+    match timeout_at(patience.deadline, read.readable()).await {
         Ok(ready) => Ok(ready?),
-        Err(_elapsed) => Err(CloseReason::Stalled(patience)),
+        Err(_elapsed) => Err(CloseReason::Stalled(patience.limit)),
     }
 }
 
