@@ -1,1 +1,14 @@
-//! Placeholder.
+//! What whole-broker tests share: brokers in this process and in others, a client that speaks the
+//! raw protocol one frame at a time, a load that knows what was acknowledged, and disks that can
+//! lose their power.
+//!
+//! Nothing here uses `thalweg-client`: a mistake that client and broker have in common would go
+//! unseen. Everything panics on what a test does not expect, and cleans up after itself in `Drop`.
+
+pub mod broker;
+pub mod load;
+pub mod mount;
+pub mod process;
+pub mod topic;
+pub mod wait;
+pub mod wire;

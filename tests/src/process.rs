@@ -1,0 +1,113 @@
+//! A broker in a process of its own, which can be killed.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use crate::wire::Wire;
+
+/// A running broker process; killed when dropped.
+#[derive(Debug)]
+pub struct BrokerProcess {
+    child: Child,
+    address: SocketAddr,
+    stderr: File,
+}
+
+impl BrokerProcess {
+    /// Runs `binary serve` on `data_dir` with `settings`, which are written as after `--set`.
+    /// Returns when it serves, or with what it said on stderr if it ended instead.
+    ///
+    /// # Panics
+    /// If the process cannot be run, or announces something else than a broker does.
+    pub fn start(
+        binary: &str,
+        data_dir: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<BrokerProcess, String> {
+        // A file and not a pipe, so that nobody must read along.
+        let stderr = tempfile::tempfile().expect("a temporary file");
+        let mut command = Command::new(binary);
+        command.args(["--output", "json", "serve", "--listen", "127.0.0.1:0"]);
+        command.args(["--admin-listen", "off", "--data-dir"]).arg(data_dir);
+        for (key, value) in settings {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(stderr.try_clone().expect("a second handle"));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{binary}: {error}"));
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
+        if line.is_empty() {
+            child.wait().expect("the process can be waited for");
+            return Err(text(&stderr));
+        }
+        let announced: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
+        let address = announced["clients"].as_str().and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("no address in {line}"));
+        Ok(BrokerProcess { child, address, stderr })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A new connection to it.
+    ///
+    /// # Panics
+    /// If the broker takes none.
+    pub fn connect(&self) -> Wire {
+        Wire::connect(self.address).expect("the broker takes connections")
+    }
+
+    /// What it has said on stderr so far.
+    pub fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Asks it to stop (SIGTERM), and returns how it ended.
+    ///
+    /// # Panics
+    /// If it cannot be asked.
+    pub fn terminate(mut self) -> ExitStatus {
+        let pid = libc::pid_t::try_from(self.child.id()).expect("a process id");
+        // SAFETY: sends a signal to a child that has not been waited for, so the id is still its.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        self.child.wait().expect("the process can be waited for")
+    }
+
+    fn end(&mut self) {
+        // Both fail only when the process has ended before, which is all that is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for BrokerProcess {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The whole file, read without moving the position at which the child writes.
+fn text(file: &File) -> String {
+    let len = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0).expect("a file of this length");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
