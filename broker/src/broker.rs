@@ -160,9 +160,8 @@ impl Broker {
                 spawned.map_err(|source| StartError::System { what: "start a shard", source })?;
             self.shards.push(spawned);
             let prepared = is_prepared.blocking_recv();
-            self.disk = prepared
-                .unwrap_or_else(|_gone| Err(StartShardError::Panicked))
-                .map_err(StartError::from)?;
+            self.disk =
+                prepared.unwrap_or(Err(StartShardError::Panicked)).map_err(StartError::from)?;
             waiting.push((is_ready, accept));
         }
         let mut accepting = Vec::new();

@@ -48,6 +48,7 @@ impl FromStr for Position {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a command line asks the machine's clock")]
 pub(super) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -162,6 +162,7 @@ fn until_told_to_stop(broker: Broker, file: Option<&Path>) -> Result<(), Failure
             }
         }
         tracing::info!("stopping; a second signal ends the process at once");
+        #[expect(clippy::disallowed_methods, reason = "this thread is no shard")]
         let stopping = tokio::task::spawn_blocking(move || broker.stop());
         tokio::select! {
             stopped = stopping => stopped

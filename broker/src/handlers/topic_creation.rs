@@ -25,6 +25,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    #[expect(clippy::needless_pass_by_value, reason = "errors and texts are made in the call")]
     pub(super) fn new(code: ErrorCode, message: impl ToString) -> Refusal {
         Refusal { code, message: message.to_string() }
     }

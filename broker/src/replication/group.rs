@@ -142,9 +142,7 @@ impl Group {
         if self.raw.raft.state != StateRole::Leader || self.raw.raft.lead_transferee.is_some() {
             return Err(Dropped);
         }
-        let mut entry = raft::eraftpb::Entry::default();
-        entry.context = context;
-        entry.data = data;
+        let entry = raft::eraftpb::Entry { context, data, ..raft::eraftpb::Entry::default() };
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.raw.raft.id;

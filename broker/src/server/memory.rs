@@ -49,6 +49,8 @@ impl MemoryBudget {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test]
@@ -58,9 +60,9 @@ mod tests {
         assert_eq!(budget.used_bytes(), 8 * 1024);
         let second = budget.take(4 * 1024);
         tokio::pin!(second);
-        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        assert!(second.as_mut().now_or_never().is_none());
         drop(first);
-        assert!(futures_util::poll!(second.as_mut()).is_ready());
+        assert!(second.as_mut().now_or_never().is_some());
     }
 
     #[tokio::test]
