@@ -1,5 +1,5 @@
-//! The command line as a user meets it: the binary itself against a broker that the binary runs, with
-//! what it prints, how it fails and which code it ends with.
+//! The command line as a user meets it: the binary itself against a broker that the binary runs,
+//! with what it prints, how it fails and which code it ends with.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! `thalweg consume`: the records of a topic, as lines, as JSON or after a template.
 //!
-//! Records are borrowed from the answer they came in and written through one buffer, which is flushed
-//! whenever there is nothing to write. Ctrl-C needs no handling: the signal's own way of ending the
-//! process is quiet, and nothing that was printed is lost.
+//! Records are borrowed from the answer they came in and written through one buffer, which is
+//! flushed whenever there is nothing to write. Ctrl-C needs no handling: the signal's own way of
+//! ending the process is quiet, and nothing that was printed is lost.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -23,8 +23,8 @@ use super::position::Position;
 
 /// Print the records of a topic.
 ///
-/// Without --exit-at-end or --count it waits for new records until it is interrupted. Records of one
-/// partition come in order; those of several are mixed as they arrive.
+/// Without --exit-at-end or --count it waits for new records until it is interrupted. Records of
+/// one partition come in order; those of several are mixed as they arrive.
 #[derive(Debug, Args)]
 #[command(after_help = "Formats (-f) may hold:\n  \
     %t topic   %p partition   %o offset   %T timestamp in ms since 1970\n  \
@@ -115,7 +115,8 @@ fn write(
 async fn begin(client: &Client, args: &ConsumeArgs) -> Result<PartitionConsumer, Failure> {
     let isolation =
         if args.committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
-    // What was asked for by number is an error if it is not there; the start is wherever it is by now.
+    // What was asked for by number is an error if it is not there; the start is wherever it is by
+    // now.
     let on_out_of_range = match args.offset {
         Position::Start => OnOutOfRange::Earliest,
         _ => OnOutOfRange::Fail,

@@ -1,7 +1,7 @@
 //! Lines of a stream in large blocks, so that no line is read or allocated on its own.
 //!
-//! A thread of its own reads, since stdin blocks and the sending must not. The channel to it is short:
-//! a stream that is faster than the brokers waits.
+//! A thread of its own reads, since stdin blocks and the sending must not. The channel to it is
+//! short: a stream that is faster than the brokers waits.
 
 use std::io::{self, BufRead, Read};
 use std::thread;

@@ -72,10 +72,10 @@ struct Args {
 enum Command {
     /// Run a broker in this directory, until SIGTERM or Ctrl-C.
     ///
-    /// Every setting can also be written in the file given by --config or in an environment variable:
-    /// `listen` is THALWEG_LISTEN, `limits.maps_max` is THALWEG_LIMITS_MAPS_MAX, and Kafka's
-    /// `log.retention.hours` is THALWEG_KAFKA_LOG_RETENTION_HOURS. A flag beats the environment, which
-    /// beats the file. SIGHUP reads the file again.
+    /// Every setting can also be written in the file given by --config or in an environment
+    /// variable: `listen` is THALWEG_LISTEN, `limits.maps_max` is THALWEG_LIMITS_MAPS_MAX, and
+    /// Kafka's `log.retention.hours` is THALWEG_KAFKA_LOG_RETENTION_HOURS. A flag beats the
+    /// environment, which beats the file. SIGHUP reads the file again.
     #[command(after_help = "Examples:\n  \
         thalweg serve                                        here, for clients on this machine\n  \
         thalweg serve --listen 0.0.0.0:9092 --advertise broker-1.example.com:9092\n  \

@@ -1,8 +1,8 @@
 //! What commands print: tables for people, JSON for programs, and nothing else on stdout.
 //!
 //! A command hands its result over as a serializable value and a way to show it, and the option
-//! `--output` decides. A [`Printer`] owns stdout for as long as the command runs, buffered, and every
-//! write can fail: the reader of a pipe may go at any time.
+//! `--output` decides. A [`Printer`] owns stdout for as long as the command runs, buffered, and
+//! every write can fail: the reader of a pipe may go at any time.
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 

@@ -60,8 +60,8 @@ pub(super) struct ProduceArgs {
     connect: ConnectFlags,
 }
 
-/// Records whose acknowledgement has not been looked at. Those of small records would otherwise take
-/// more memory than the records.
+/// Records whose acknowledgement has not been looked at. Those of small records would otherwise
+/// take more memory than the records.
 const DELIVERIES_MAX: usize = 100_000;
 
 pub(super) async fn run(args: ProduceArgs, printer: &mut Printer) -> Result<(), Failure> {

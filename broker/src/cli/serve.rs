@@ -1,7 +1,7 @@
 //! `thalweg serve`: a broker in this process, from its configuration to its last flush.
 //!
-//! Signals decide how it goes on: SIGTERM and SIGINT stop it cleanly, a second one at once, and SIGHUP
-//! reads the configuration file again.
+//! Signals decide how it goes on: SIGTERM and SIGINT stop it cleanly, a second one at once, and
+//! SIGHUP reads the configuration file again.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;

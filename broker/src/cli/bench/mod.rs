@@ -1,9 +1,9 @@
 //! `thalweg bench`: how fast a cluster takes and gives records, and what that costs this process.
 //!
-//! Each producer and consumer is a thread with connections of its own. Latency runs from when a record
-//! was meant to be sent to when its acknowledgement is seen: with `--rate`, a record that has to wait
-//! because earlier ones are slow counts its wait (no coordinated omission). A warm-up is left to the
-//! caller: run it twice.
+//! Each producer and consumer is a thread with connections of its own. Latency runs from when a
+//! record was meant to be sent to when its acknowledgement is seen: with `--rate`, a record that
+//! has to wait because earlier ones are slow counts its wait (no coordinated omission). A warm-up
+//! is left to the caller: run it twice.
 
 mod consume;
 mod cpu;
@@ -141,8 +141,8 @@ impl Report {
     }
 }
 
-/// Runs `work` on `threads` threads, each with an event loop of its own, and reports what all of them
-/// did together.
+/// Runs `work` on `threads` threads, each with an event loop of its own, and reports what all of
+/// them did together.
 fn measure<W>(
     threads: usize,
     printer: &mut Printer,

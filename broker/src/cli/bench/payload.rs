@@ -1,4 +1,5 @@
-//! The bytes of benchmark records: random, so that neither a codec nor a cache gets them for nothing.
+//! The bytes of benchmark records: random, so that neither a codec nor a cache gets them for
+//! nothing.
 
 /// Record bodies cut from a pool of random bytes, which is drawn once.
 pub(super) struct Payload {

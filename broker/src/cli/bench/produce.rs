@@ -1,7 +1,7 @@
 //! `thalweg bench produce`: records as fast as they are taken, or on a schedule.
 //!
-//! On a schedule, a thread that does nothing else says when each record is due, since the timers of an
-//! event loop are coarse. Acknowledgements of one partition come in order, so one task for each
+//! On a schedule, a thread that does nothing else says when each record is due, since the timers of
+//! an event loop are coarse. Acknowledgements of one partition come in order, so one task for each
 //! partition sees every one as it arrives.
 
 use std::collections::HashMap;
@@ -58,8 +58,8 @@ pub(super) struct ProduceBench {
 
 /// Acknowledgements of one partition that are not yet looked at.
 const DELIVERIES_AHEAD: usize = 16 * 1024;
-/// Due times that are not yet met. A producer that is further behind is told them later, but they stay
-/// what they are.
+/// Due times that are not yet met. A producer that is further behind is told them later, but they
+/// stay what they are.
 const DUE_AHEAD: usize = 1024;
 
 pub(super) fn run(
