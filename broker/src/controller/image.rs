@@ -21,7 +21,7 @@ pub(crate) struct Image {
     #[serde(with = "topics")]
     pub(crate) topics: BTreeMap<String, Arc<Topic>>,
     /// Names by topic id.
-    names: BTreeMap<Uuid, String>,
+    pub(super) names: BTreeMap<Uuid, String>,
     /// Topics that were deleted and whose data some broker may still hold. Data is removed only
     /// because an id stands here, never because an id is absent from `topics`.
     pub(crate) deleted: BTreeSet<Uuid>,
