@@ -13,6 +13,7 @@ use std::{io, panic, thread};
 use thalweg::broker::Broker;
 use thalweg::config::{BrokerConfig, Layers, ServeFlags};
 
+use crate::topic;
 use crate::wire::Wire;
 
 static SHARD_PANICS: AtomicUsize = AtomicUsize::new(0);
@@ -24,7 +25,8 @@ pub struct LocalBroker {
 }
 
 impl LocalBroker {
-    /// Starts a broker on `data_dir` with `settings`, which are written as after `--set`.
+    /// Starts a broker on `data_dir` with `settings`, which are written as after `--set`. Returns
+    /// when it leads its partitions.
     ///
     /// # Panics
     /// If it does not start.
@@ -41,7 +43,9 @@ impl LocalBroker {
         let layers = Layers { flags: Some(&flags), ..Layers::default() };
         let config = BrokerConfig::from_layers(layers).expect("the test's settings are valid");
         let broker = Broker::start(config).expect("the broker starts");
-        LocalBroker { address: broker.address(), broker: Some(broker) }
+        let broker = LocalBroker { address: broker.address(), broker: Some(broker) };
+        topic::await_leaders(&mut broker.connect());
+        broker
     }
 
     /// Where it listens.

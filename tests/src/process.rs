@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use crate::topic;
 use crate::wire::Wire;
 
 /// A running broker process; killed when dropped.
@@ -19,7 +20,7 @@ pub struct BrokerProcess {
 
 impl BrokerProcess {
     /// Runs `binary serve` on `data_dir` with `settings`, which are written as after `--set`.
-    /// Returns when it serves, or with what it said on stderr if it ended instead.
+    /// Returns when it leads its partitions, or with what it said on stderr if it ended instead.
     ///
     /// # Panics
     /// If the process cannot be run, or announces something else than a broker does.
@@ -49,7 +50,9 @@ impl BrokerProcess {
         let announced: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
         let address = announced["clients"].as_str().and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address in {line}"));
-        Ok(BrokerProcess { child, address, stderr })
+        let broker = BrokerProcess { child, address, stderr };
+        topic::await_leaders(&mut broker.connect());
+        Ok(broker)
     }
 
     /// Where it listens.
