@@ -12,6 +12,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::wait::eventually;
+
 /// `FS_IOC_SHUTDOWN`: ext4, xfs and f2fs know it by this number.
 const SHUTDOWN: libc::Ioctl = 0x8004_587d_u32 as libc::Ioctl;
 /// Flush neither data nor journal: what a power cut does.
@@ -76,12 +78,13 @@ impl LoopMount {
         assert_eq!(outcome, 0, "shutdown: {}", io::Error::last_os_error());
     }
 
-    /// Mounts again what was cut off, as after a reboot. No file may be open any more.
+    /// Mounts again what was cut off, as after a reboot. No process may use it any more; the kernel
+    /// may take a moment after the last one's end to let go of what its io_uring had open.
     ///
     /// # Panics
     /// If that fails.
     pub fn restore_power(&mut self) {
-        self.unmount().expect("nothing is open any more");
+        eventually("nothing is open any more", || self.unmount().ok());
         self.mount().expect("the filesystem recovers");
     }
 

@@ -40,7 +40,7 @@ const EMPTY_NAMES: [&str; 11] = [
 ];
 
 /// From this length on, a file opens with more than one line.
-const SHORT_FILE_LINES: usize = 100;
+const SHORT_FILE_LINES: usize = 150;
 const OPENING_LINES_MAX: usize = 40;
 const PRODUCT_LINES_MAX: usize = 600;
 const WIDTH_MAX: usize = 100;
