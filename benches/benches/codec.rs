@@ -1,4 +1,5 @@
-//! What record batches cost: building and reading records, checksums, stamping a header, compression.
+//! What record batches cost: building and reading records, checksums, stamping a header,
+//! compression.
 //!
 //! `cargo bench --bench codec`. Each line is the best of several rounds on one core, everything in
 //! cache or nearly so: a floor, not a forecast, and the figure that other load disturbs least.
@@ -65,7 +66,8 @@ fn build(value: &[u8]) -> Bytes {
     builder.finish(&BatchOptions::default()).expect("64 KiB are not too large")
 }
 
-/// What the leader does to a batch of 64 KiB on a topic with LogAppendTime, besides checking its CRC.
+/// What the leader does to a batch of 64 KiB on a topic with LogAppendTime, besides checking its
+/// CRC.
 fn stamp() {
     let batch = BatchView::parse(build(&text(1024))).expect("our own batch is valid");
     let mut base_offset = 0;

@@ -1,9 +1,10 @@
 //! Measures how fast this client writes and reads, and what processor time it takes for that.
 //!
-//! `cargo run --release -p thalweg-client --example throughput -- HOST:PORT [SIZE] [MEGABYTES] [CODEC]`
+//! `cargo run --release -p thalweg-client --example throughput -- HOST:PORT` and, if wanted, the
+//! records' size, the megabytes, and the codec.
 //!
-//! It makes a topic of three partitions, writes so many megabytes of records of that size, reads them
-//! back twice (as borrowed records, then as records to keep), and deletes the topic.
+//! It makes a topic of three partitions, writes so many megabytes of records of that size, reads
+//! them back twice (as borrowed records, then as records to keep), and deletes the topic.
 
 use std::error::Error;
 use std::time::{Duration, Instant};

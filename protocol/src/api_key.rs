@@ -1,4 +1,6 @@
 //! The API keys of the Kafka protocol, including those that only brokers use among themselves.
+//!
+//! A key that has a name here need not be served: `served.rs` says which are.
 
 use std::fmt;
 

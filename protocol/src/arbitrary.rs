@@ -1,5 +1,5 @@
-//! Makes up values of every message at every version, for tests. A field that is added to a table is
-//! made up from then on: no test can forget one.
+//! Makes up values of every message at every version, for tests. A field that is added to a table
+//! is made up from then on: no test can forget one.
 //!
 //! Behind the feature `arbitrary`, which only tests and fuzz targets enable.
 
@@ -69,7 +69,8 @@ pub fn arbitrary<M: Message + Arbitrary>(source: &mut Source, version: i16) -> O
 
 /// A type whose values can be made up.
 pub trait Arbitrary: Sized {
-    /// A value that can be written at `layout`. It may be null; whether the field can be is not known.
+    /// A value that can be written at `layout`. It may be null; whether the field can be is not
+    /// known.
     fn arbitrary(source: &mut Source, layout: Layout) -> Self;
 }
 

@@ -1,6 +1,7 @@
 //! The error codes that answers carry, and which of them a client retries by itself.
 //!
-//! Numbers, names and the retriable mark are Kafka 4.3's (`org.apache.kafka.common.protocol.Errors`).
+//! Numbers, names and the retriable mark are Kafka 4.3's
+//! (`org.apache.kafka.common.protocol.Errors`).
 
 use std::fmt;
 

@@ -33,7 +33,8 @@ macro_rules! newtypes {
 }
 
 newtypes! {
-    /// The place of a record in its partition, as clients count: from 0, without holes of our making.
+    /// The place of a record in its partition, as clients count: from 0, without holes of our
+    /// making.
     Offset(i64);
     /// The reign of one partition leader. It only grows, and it is the Raft term.
     LeaderEpoch(i32);

@@ -104,8 +104,8 @@ fn repeat_bytes<M: Message + PartialEq + Debug>(version: i16) {
     }
 }
 
-/// What does decode is a value like any other: it can be written, and is then the same. (Only that a
-/// value near its allowance may be over it when written in fewer bytes.)
+/// What does decode is a value like any other: it can be written, and is then the same. (Only that
+/// a value near its allowance may be over it when written in fewer bytes.)
 fn decode_again<M: Message + PartialEq + Debug>(frame: &Bytes, version: i16) {
     let Ok(value) = decode::<M>(frame, version) else { return };
     match decode::<M>(&encode(&value, version), version) {

@@ -1,6 +1,6 @@
-//! Compares every API at every version with the `kafka-protocol` crate, whose codec is generated from
-//! Kafka's own message definitions. It follows Kafka 4.1; for the few versions that are younger there
-//! are bytes that Kafka 4.3's Java classes wrote, in `kafka_4_3.txt`.
+//! Compares every API at every version with the `kafka-protocol` crate, whose codec is generated
+//! from Kafka's own message definitions. It follows Kafka 4.1; for the few versions that are
+//! younger there are bytes that Kafka 4.3's Java classes wrote, in `kafka_4_3.txt`.
 
 use std::fmt::Debug;
 
@@ -34,7 +34,8 @@ macro_rules! tests {
 
 for_each_api!(tests);
 
-/// Fields of versions that only one of us knows: ours of Kafka 4.3, theirs of a version still unstable.
+/// Fields of versions that only one of us knows: ours of Kafka 4.3, theirs of a version still
+/// unstable.
 const NOT_SHARED: [&str; 5] = [
     "is_cordoned",
     "enable_2_pc",

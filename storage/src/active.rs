@@ -1,6 +1,7 @@
 //! The active segment as its writer sees it: two open files, and what comes next in them.
 //!
-//! Positions here run ahead of the segment's [`Extent`], which readers go by, while a write is under way.
+//! Positions here run ahead of the segment's [`Extent`], which readers go by, while a write is
+//! under way.
 
 use std::rc::Rc;
 
@@ -166,8 +167,8 @@ impl Active {
         bytes
     }
 
-    /// The length to allocate so that the file reaches the present position; `None` if it does. Steps
-    /// double, so that a small log stays small and a large one is not fragmented.
+    /// The length to allocate so that the file reaches the present position; `None` if it does.
+    /// Steps double, so that a small log stays small and a large one is not fragmented.
     pub(crate) fn allocation(&mut self, config: &LogConfig) -> Option<u64> {
         let needed = u64::from(self.position);
         if needed <= self.allocated {

@@ -1,10 +1,10 @@
 //! Cutting a suffix off the files, because another leader's entries replace it.
 //!
-//! Whole segments go newest first, each durably before the next, so that a crash leaves a log that is
-//! merely longer. In a segment the ledger is cut before the `.log`: a ledger that knew more than the log
-//! holds would make a crash look like damage. Then the ledger announces the cut, because a crash may
-//! leave half of it: holes with valid frames behind them. The stale bytes are gone from the file before
-//! anything else is written there, so nothing can bring them back to life.
+//! Whole segments go newest first, each durably before the next, so that a crash leaves a log that
+//! is merely longer. In a segment the ledger is cut before the `.log`: a ledger that knew more than
+//! the log holds would make a crash look like damage. Then the ledger announces the cut, because a
+//! crash may leave half of it: holes with valid frames behind them. The stale bytes are gone from
+//! the file before anything else is written there, so nothing can bring them back to life.
 
 use std::io;
 use std::rc::Rc;

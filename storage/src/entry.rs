@@ -1,8 +1,9 @@
-//! One entry of a partition's log: a record batch, or an entry of the replication protocol framed as one.
+//! One entry of a partition's log: a record batch, or an entry of the replication protocol framed
+//! as one.
 //!
-//! The partition's log is its Raft log: every entry owns an index and a term; only record batches own
-//! Kafka offsets. An internal entry is a batch with `Attributes::INTERNAL` whose body repeats its index
-//! and term, so that it vouches for them under its own CRC:
+//! The partition's log is its Raft log: every entry owns an index and a term; only record batches
+//! own Kafka offsets. An internal entry is a batch with `Attributes::INTERNAL` whose body repeats
+//! its index and term, so that it vouches for them under its own CRC:
 //!
 //! | position in the body | bytes | field                                                  |
 //! |---------------------:|------:|--------------------------------------------------------|

@@ -33,15 +33,15 @@ impl Epochs {
         self.starts.get(after.checked_sub(1)?).map(|start| start.term)
     }
 
-    /// The term of the record at `offset`, which is in the log. A term that holds no record ends at the
-    /// offset where it begins, so the last one that begins there is meant.
+    /// The term of the record at `offset`, which is in the log. A term that holds no record ends at
+    /// the offset where it begins, so the last one that begins there is meant.
     pub(crate) fn epoch_at(&self, offset: i64) -> Option<u32> {
         let after = self.starts.partition_point(|start| start.start_offset <= offset);
         self.starts.get(after.checked_sub(1)?).map(|start| start.term)
     }
 
-    /// Kafka's `LeaderEpochFileCache.endOffsetFor`: the largest epoch that is not above `epoch` and the
-    /// offset where the next one begins. Asked for an epoch older than any: that epoch, ending
+    /// Kafka's `LeaderEpochFileCache.endOffsetFor`: the largest epoch that is not above `epoch` and
+    /// the offset where the next one begins. Asked for an epoch older than any: that epoch, ending
     /// where the log begins. Newer than any: `None`.
     pub(crate) fn end_offset(&self, epoch: u32, log_end_offset: i64) -> Option<(u32, i64)> {
         let latest = self.latest()?;
@@ -54,7 +54,8 @@ impl Epochs {
         Some((floor.map_or(epoch, |floor| floor.term), end_offset))
     }
 
-    /// The starts that lie in `indexes`, and the term that reigns at its beginning as if it began there.
+    /// The starts that lie in `indexes`, and the term that reigns at its beginning as if it began
+    /// there.
     pub(crate) fn within(
         &self,
         indexes: std::ops::Range<u64>,

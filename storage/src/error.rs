@@ -13,8 +13,8 @@ pub enum OpenError {
     /// The disk failed.
     #[error("cannot open the log: {0}")]
     Io(#[from] io::Error),
-    /// A file belongs to another log, or to another place in this one. Whatever put it here, nothing
-    /// may be done to it.
+    /// A file belongs to another log, or to another place in this one. Whatever put it here,
+    /// nothing may be done to it.
     #[error("{path} belongs to {found}")]
     Foreign {
         /// The file.

@@ -1,8 +1,8 @@
 //! One partition's log: what the broker appends to, reads from, and gives to Raft as its storage.
 //!
 //! A log belongs to one shard and is single-threaded; its methods take `&Rc<Self>` where they start
-//! work of their own with `tokio::task::spawn_local`. In memory every change happens at once, in the
-//! call; the disk follows in the same order, and [`LogEvent`]s tell how far it is:
+//! work of their own with `tokio::task::spawn_local`. In memory every change happens at once, in
+//! the call; the disk follows in the same order, and [`LogEvent`]s tell how far it is:
 //!
 //! ```text
 //!  first_index                 applied        flushed   stable   written        last_index
@@ -13,8 +13,8 @@
 //! ```
 //! Without write caching `flushed == stable`; with it `stable == written`.
 //!
-//! Invariant: an applied entry is never truncated; the metadata of every entry that is not applied is
-//! in memory, so whatever a Raft commit needs is answered synchronously.
+//! Invariant: an applied entry is never truncated; the metadata of every entry that is not applied
+//! is in memory, so whatever a Raft commit needs is answered synchronously.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -39,7 +39,8 @@ use crate::shared::{LogShared, add};
 use crate::state::LogState;
 use crate::{retention, timestamps, writer};
 
-/// Whose log it is. Seeds every checksum of the ledger, so that a file in the wrong place never validates.
+/// Whose log it is. Seeds every checksum of the ledger, so that a file in the wrong place never
+/// validates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogIdentity {
     /// The topic's id.
@@ -72,13 +73,15 @@ pub struct OpenLog {
 pub enum LogEvent {
     /// Everything up to this index is in the kernel's hands: the point of acks=1.
     Written(u64),
-    /// Everything up to this index counts for acks=all: flushed, or merely written with write caching.
+    /// Everything up to this index counts for acks=all: flushed, or merely written with write
+    /// caching.
     Stable(u64),
     /// The disk is full. The entries wait, and are tried again until there is space.
     Full,
     /// There is space again.
     Roomy,
-    /// A write or flush failed. Nothing is retried, no more writes are taken; the process should stop.
+    /// A write or flush failed. Nothing is retried, no more writes are taken; the process should
+    /// stop.
     Failed,
 }
 
@@ -173,7 +176,8 @@ impl Log {
     /// Appends entries: visible to reads at once, on disk in the background (see [`LogEvent`]).
     ///
     /// # Errors
-    /// [`WriteError`] when the log takes no more writes. A full disk is no error: see [`Log::is_full`].
+    /// [`WriteError`] when the log takes no more writes. A full disk is no error: see
+    /// [`Log::is_full`].
     ///
     /// # Panics
     /// If an entry does not continue the log: its index, base offset, term, or framing.
@@ -196,10 +200,10 @@ impl Log {
         Ok(())
     }
 
-    /// Forgets all entries from `from_index` on, because another leader's replace them. In memory this
-    /// happens in the call, so entries may be appended right away: the disk cuts before it writes them.
-    /// The future resolves when the cut is durable; it may be dropped. Beyond the last entry there is
-    /// nothing to forget.
+    /// Forgets all entries from `from_index` on, because another leader's replace them. In memory
+    /// this happens in the call, so entries may be appended right away: the disk cuts before it
+    /// writes them. The future resolves when the cut is durable; it may be dropped. Beyond the last
+    /// entry there is nothing to forget.
     ///
     /// # Panics
     /// If `from_index` is at or below the applied index.
@@ -227,7 +231,8 @@ impl Log {
         }
     }
 
-    /// Tells the log that entries up to `index` are committed and applied: their metadata may leave memory.
+    /// Tells the log that entries up to `index` are committed and applied: their metadata may leave
+    /// memory.
     pub fn applied_to(&self, index: u64) {
         self.state.borrow_mut().applied_to(index);
     }
@@ -245,8 +250,8 @@ impl Log {
         done.await.unwrap_or(Err(WriteError::Closed))
     }
 
-    /// Flushes and leaves the files such that the next open need not verify anything. Later writes are
-    /// refused. With a full disk it gives up on what is not written.
+    /// Flushes and leaves the files such that the next open need not verify anything. Later writes
+    /// are refused. With a full disk it gives up on what is not written.
     pub async fn close(self: &Rc<Self>) -> Result<(), WriteError> {
         self.end(Ending::Close).await
     }
@@ -332,14 +337,14 @@ impl Log {
         reader::cached_entry(&self.state.borrow(), index)
     }
 
-    /// The entries of `from..to` if the tail cache has the first of them: at least one, then as many as
-    /// fit `max_bytes`.
+    /// The entries of `from..to` if the tail cache has the first of them: at least one, then as
+    /// many as fit `max_bytes`.
     pub fn try_entries(&self, from: u64, to: u64, max_bytes: usize) -> Option<Vec<Entry>> {
         reader::cached_entries(&self.state.borrow(), from, to, max_bytes)
     }
 
-    /// The entries of `from..to`: at least one, then as many as fit `max_bytes`, or fewer. From disk if need
-    /// be, verified, as copies: they may be truncated while they are on their way.
+    /// The entries of `from..to`: at least one, then as many as fit `max_bytes`, or fewer. From
+    /// disk if need be, verified, as copies: they may be truncated while they are on their way.
     pub async fn entries(
         &self,
         from: u64,
@@ -387,8 +392,8 @@ impl Log {
     }
 
     /// Reads whole batches from the one that contains `from`, as many as fit `max_bytes`, none that
-    /// reaches beyond offset `upper` (exclusive), across segments. With `min_one` the first batch is
-    /// given however large it is.
+    /// reaches beyond offset `upper` (exclusive), across segments. With `min_one` the first batch
+    /// is given however large it is.
     ///
     /// `upper` must not be above what is committed: the slices point into files that are cut when
     /// uncommitted entries are replaced. The answer may be shorter than possible (it ends before
@@ -423,8 +428,9 @@ impl Log {
     }
 
     /// The largest epoch that is not above `epoch`, and the offset where it ends: Kafka's
-    /// OffsetForLeaderEpoch (KIP-101, KIP-279). `None` if `epoch` is newer than any, or there is none.
-    /// The end of the newest epoch is the log end offset; the caller clips it to what may be seen.
+    /// OffsetForLeaderEpoch (KIP-101, KIP-279). `None` if `epoch` is newer than any, or there is
+    /// none. The end of the newest epoch is the log end offset; the caller clips it to what may be
+    /// seen.
     pub fn epoch_end_offset(&self, epoch: u32) -> Option<(u32, i64)> {
         let state = self.state.borrow();
         state.epochs.end_offset(epoch, state.next_offset)
@@ -442,9 +448,9 @@ impl Log {
 
     // Retention -------------------------------------------------------------------------------
 
-    /// The offset that retention by time and size would make the new log start, at or below
-    /// `upper` (the high watermark); `None` if there is nothing to delete. When the active segment itself has
-    /// expired it is sealed in the background, and found deletable by a later call.
+    /// The offset that retention by time and size would make the new log start, at or below `upper`
+    /// (the high watermark); `None` if there is nothing to delete. When the active segment itself
+    /// has expired it is sealed in the background, and found deletable by a later call.
     pub fn retention_start(self: &Rc<Self>, now_ms: i64, upper: i64) -> Option<i64> {
         let verdict = retention::judge(&self.state.borrow(), &self.config.borrow(), now_ms, upper);
         if verdict.seal_active {
@@ -454,8 +460,8 @@ impl Log {
         verdict.log_start
     }
 
-    /// Makes `offset` the log start, durably, then deletes the sealed segments wholly below it that are
-    /// applied. Going back, or staying, does nothing; beyond the log end, the log end is meant.
+    /// Makes `offset` the log start, durably, then deletes the sealed segments wholly below it that
+    /// are applied. Going back, or staying, does nothing; beyond the log end, the log end is meant.
     ///
     /// # Errors
     /// [`WriteError::Full`] if the log start could not be noted; it holds until the process ends.
@@ -463,8 +469,8 @@ impl Log {
         retention::advance(self, offset, 0).await
     }
 
-    /// Deletes the sealed segments that hold nothing from `index` on, for a log whose entries own no
-    /// offsets. What is not applied stays.
+    /// Deletes the sealed segments that hold nothing from `index` on, for a log whose entries own
+    /// no offsets. What is not applied stays.
     pub async fn advance_first_index(self: &Rc<Self>, index: u64) -> Result<(), WriteError> {
         retention::advance(self, 0, index).await
     }

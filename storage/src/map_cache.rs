@@ -1,7 +1,9 @@
-//! The files of a shard that are mapped now: the least recently used mapping makes room for a new one.
+//! The files of a shard that are mapped now: the least recently used mapping makes room for a new
+//! one.
 //!
-//! A mapping covers the bytes that were written when it was made; whoever needs more maps again. Slices
-//! that were handed out keep their mapping alive, so letting go of one here never hurts a reader.
+//! A mapping covers the bytes that were written when it was made; whoever needs more maps again.
+//! Slices that were handed out keep their mapping alive, so letting go of one here never hurts a
+//! reader.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -50,7 +50,8 @@ pub(crate) fn pages(slice: &[u8]) -> (*const u8, usize) {
 #[cfg(target_os = "linux")]
 pub(crate) fn populate(slice: &[u8]) -> io::Result<()> {
     let (start, len) = pages(slice);
-    // SAFETY: the advice only faults pages in for reading; `slice` is live, so its pages are mapped.
+    // SAFETY: the advice only faults pages in for reading; `slice` is live, so its pages are
+    // mapped.
     let done = unsafe { libc::madvise(start.cast_mut().cast(), len, libc::MADV_POPULATE_READ) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,7 +1,7 @@
 //! How far the disk is behind the memory, and who waits for it.
 //!
-//! Indexes here only grow, except when a suffix is truncated. What completes while a truncation waits its
-//! turn is clipped to below it: those entries exist no more.
+//! Indexes here only grow, except when a suffix is truncated. What completes while a truncation
+//! waits its turn is clipped to below it: those entries exist no more.
 
 use std::cell::{Cell, RefCell};
 

@@ -24,8 +24,8 @@ pub(crate) struct Verdict {
 
 /// What has expired by time, or is too much, of what is committed below offset `upper`.
 ///
-/// A segment without any timestamp does not expire by time: Kafka would go by the file's date, which
-/// says when a replica got it.
+/// A segment without any timestamp does not expire by time: Kafka would go by the file's date,
+/// which says when a replica got it.
 pub(crate) fn judge(state: &LogState, config: &LogConfig, now_ms: i64, upper: i64) -> Verdict {
     let committed = |segment: &Segment| {
         segment.extent().next_offset <= upper && segment.next_index() <= state.applied + 1
@@ -54,8 +54,8 @@ pub(crate) fn judge(state: &LogState, config: &LogConfig, now_ms: i64, upper: i6
     Verdict { log_start, seal_active: state.segments.back().is_some_and(whole) }
 }
 
-/// Makes `offset` the log start, and deletes the segments that hold nothing from there on, or nothing from
-/// `first_index` on. What is not applied stays.
+/// Makes `offset` the log start, and deletes the segments that hold nothing from there on, or
+/// nothing from `first_index` on. What is not applied stays.
 pub(crate) async fn advance(log: &Log, offset: i64, first_index: u64) -> Result<(), WriteError> {
     log.queue.refusal()?;
     let _turn = log.trimming.lock().await;

@@ -1,7 +1,7 @@
 //! Rolling: sealing the active segment and creating the next.
 //!
-//! A segment is sealed durably before its successor exists, so all segments but the last are sealed, and
-//! the existence of a successor proves that a segment was durable to its end.
+//! A segment is sealed durably before its successor exists, so all segments but the last are
+//! sealed, and the existence of a successor proves that a segment was durable to its end.
 
 use std::io;
 use std::rc::Rc;
@@ -54,7 +54,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Creates the segment that continues the files. Its names are durable before anything is in it.
+    /// Creates the segment that continues the files. Its names are durable before anything is in
+    /// it.
     async fn create(&mut self) -> Result<(), Stop> {
         let log = Rc::clone(&self.log);
         let chain = log.state.borrow().files_end();

@@ -1,8 +1,8 @@
 //! The newest entries of a log, as the very buffers they were appended in.
 //!
-//! Always a run that ends with the log's last entry. The shard's [`TailBudget`] takes the oldest entries of
-//! any log away when all caches together grow too large; an entry that is not written yet stays,
-//! as there is nowhere else to read it from.
+//! Always a run that ends with the log's last entry. The shard's [`TailBudget`] takes the oldest
+//! entries of any log away when all caches together grow too large; an entry that is not written
+//! yet stays, as there is nowhere else to read it from.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

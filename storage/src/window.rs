@@ -1,8 +1,9 @@
 //! Windows: what is written between two flushes, and the flushes.
 //!
 //! Without write caching a window is one write that ends with its mark, then one flush; meanwhile
-//! the next entries gather, which is the group commit. With write caching writes follow each other without
-//! waiting, and a flush in the background, before which the mark is written, ends the window.
+//! the next entries gather, which is the group commit. With write caching writes follow each other
+//! without waiting, and a flush in the background, before which the mark is written, ends the
+//! window.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -79,7 +80,8 @@ impl Writer {
         Ok(())
     }
 
-    /// All that was placed is written: readers may see it, acks=1 is reached. Returns the last index.
+    /// All that was placed is written: readers may see it, acks=1 is reached. Returns the last
+    /// index.
     fn on_written(&mut self) -> u64 {
         let Some(active) = &self.active else { return 0 };
         let last_index = active.last_index();
@@ -196,8 +198,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Nothing was written for a while: proves the last window by a mark, and lets the ledger say so too.
-    /// Neither is flushed: what they prove is.
+    /// Nothing was written for a while: proves the last window by a mark, and lets the ledger say
+    /// so too. Neither is flushed: what they prove is.
     pub(crate) async fn mark_idle(&mut self) -> Result<(), Stop> {
         self.mark_if_room().await?;
         self.on_written();

@@ -1,8 +1,9 @@
 //! The writer: the one task that changes a log's files, while there is something to change.
 //!
-//! It takes what waits in the [`WriteQueue`](crate::queue::WriteQueue), in an order that never lets later
-//! work overtake a truncation: cut, then flush if due, then write the next window. When nothing has
-//! happened for a while it writes an idle mark and ends; the next append starts it again.
+//! It takes what waits in the [`WriteQueue`](crate::queue::WriteQueue), in an order that never lets
+//! later work overtake a truncation: cut, then flush if due, then write the next window. When
+//! nothing has happened for a while it writes an idle mark and ends; the next append starts it
+//! again.
 //!
 //! A full disk is waited out. Any other failed write or flush is the end of the log: after a failed
 //! `fdatasync` nobody knows what the file holds (<https://lwn.net/Articles/752063/>).
@@ -136,7 +137,8 @@ impl Writer {
         }
     }
 
-    /// Waits for work. Returns false when there is none and nothing is left to be done in its absence.
+    /// Waits for work. Returns false when there is none and nothing is left to be done in its
+    /// absence.
     async fn rest(&mut self) -> Result<bool, Stop> {
         let (flush_ms_max, idle_mark_after) = {
             let config = self.log.config.borrow();

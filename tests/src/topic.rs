@@ -1,4 +1,5 @@
-//! Topics, records and offsets over a raw connection: the few requests that nearly every test sends.
+//! Topics, records and offsets over a raw connection: the few requests that nearly every test
+//! sends.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,8 +58,8 @@ pub fn create(wire: &mut Wire, name: &str, partitions: i32, configs: &[(&str, &s
     TopicId(created.topic_id)
 }
 
-/// Waits until every partition has a leader: a restarted broker takes connections a moment before it
-/// leads, as clients are used to.
+/// Waits until every partition has a leader: a restarted broker takes connections a moment before
+/// it leads, as clients are used to.
 ///
 /// # Panics
 /// If that does not happen in time.

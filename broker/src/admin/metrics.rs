@@ -1,8 +1,9 @@
 //! What the broker counts, and the page that Prometheus reads.
 //!
 //! [`Metrics`] is a handle: each shard holds its own ([`Metrics::shard`]) and counts with it into
-//! memory of its own, at the cost of an uncontended atomic addition. Reading adds the shards up. What
-//! every metric means stands in `docs/operations/metrics.md`; a test compares that page with this one.
+//! memory of its own, at the cost of an uncontended atomic addition. Reading adds the shards up.
+//! What every metric means stands in `docs/operations/metrics.md`; a test compares that page with
+//! this one.
 
 mod exposition;
 mod histogram;
@@ -105,7 +106,8 @@ impl Metrics {
         Self { stripe, shared: Arc::clone(&self.shared) }
     }
 
-    /// This shard's handle on a topic's counters. It takes a lock: look it up once, not for each request.
+    /// This shard's handle on a topic's counters. It takes a lock: look it up once, not for each
+    /// request.
     pub fn topic(&self, name: &str) -> TopicMetrics {
         self.shared.topics.handle(name, self.stripe.index)
     }
@@ -115,8 +117,8 @@ impl Metrics {
         self.shared.topics.forget(name);
     }
 
-    /// Runs `refresh` before each scrape, on the admin thread, to set what is cheaper to ask than to
-    /// follow.
+    /// Runs `refresh` before each scrape, on the admin thread, to set what is cheaper to ask than
+    /// to follow.
     pub fn before_scrape(&self, refresh: impl Fn(&Metrics) + Send + Sync + 'static) {
         let mut hooks = self.shared.before_scrape.lock().unwrap_or_else(PoisonError::into_inner);
         hooks.push(Box::new(refresh));

@@ -1,4 +1,6 @@
 //! `thalweg config`: the settings of topics and brokers, and where each value comes from.
+//!
+//! Names and sources are Kafka's own, as brokers give them: nothing here knows any setting.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;

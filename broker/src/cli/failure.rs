@@ -1,4 +1,7 @@
 //! How a command fails: what it says on stderr, and the exit code that scripts can rely on.
+//!
+//! Every command returns a `Failure`; only `main` turns it into text and a number. A number once
+//! given to a kind of failure keeps it, because scripts compare it.
 
 use std::io;
 use std::process::ExitCode;

@@ -1,4 +1,7 @@
 //! From the four layers to one configuration, or to an error that says what to change and where.
+//!
+//! Defaults, file, environment, flags: a later layer beats an earlier one, setting by setting. Each
+//! setting remembers where it came from, for errors and for DescribeConfigs.
 
 use std::ffi::OsString;
 use std::path::Path;

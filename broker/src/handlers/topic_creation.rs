@@ -1,4 +1,7 @@
 //! Creating topics: what CreateTopics and auto-creation share.
+//!
+//! First everything that one look at the image can refuse, then the controller, which may still
+//! refuse, then the wait until the new partitions have leaders.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -11,7 +11,8 @@ use thalweg_protocol::compression::Codec;
 use super::error::PartitionError;
 use crate::topic_config::{TopicCompression, TopicSettings};
 
-/// The one batch in `records`, checked against the topic's settings and recompressed if they say so.
+/// The one batch in `records`, checked against the topic's settings and recompressed if they say
+/// so.
 pub(super) fn batch(
     records: Bytes,
     settings: &TopicSettings,

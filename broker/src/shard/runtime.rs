@@ -1,4 +1,7 @@
 //! A shard's thread: its event loop, disk and groups, from start to clean end.
+//!
+//! Called once by the broker for each shard. Votes are open before any partition is, partitions
+//! before connections are accepted, and logs are closed after the last connection has gone.
 
 use std::collections::HashMap;
 use std::net::TcpListener;

@@ -70,8 +70,8 @@ pub fn describe_broker(broker: &BrokerConfig) -> Vec<DescribedConfig> {
     all
 }
 
-/// What is set for all brokers at once (resource BROKER with an empty name): only what admin clients
-/// have set there.
+/// What is set for all brokers at once (resource BROKER with an empty name): only what admin
+/// clients have set there.
 pub fn describe_cluster_default(cluster: &BTreeMap<String, String>) -> Vec<DescribedConfig> {
     let source = ConfigSource::DynamicDefaultBroker;
     BROKER_SETTINGS

@@ -1,4 +1,7 @@
 //! The typed settings a partition runs with.
+//!
+//! Partitions read fields, never the names of configurations: all parsing and inheriting is done
+//! here, once for each change.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! Putting a record into its batch. The usual case waits for nothing and allocates nothing; what has
-//! to be waited for is the metadata of a new topic, and room.
+//! Putting a record into its batch. The usual case waits for nothing and allocates nothing; what
+//! has to be waited for is the metadata of a new topic, and room.
 
 use std::sync::Arc;
 use std::time::Duration;

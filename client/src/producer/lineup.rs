@@ -4,9 +4,9 @@
 //! them when they are first sent; the broker writes a number once and in order, so a batch whose
 //! attempt failed is sent again as it is, and those behind it follow (KIP-98, KIP-360).
 //!
-//! A broker that remembers nothing of a producer takes any number as the first. So a series is proven
-//! before it is pipelined: until one of its batches has been acknowledged lately, one is under way at
-//! a time. Otherwise the second could be written while the first is refused.
+//! A broker that remembers nothing of a producer takes any number as the first. So a series is
+//! proven before it is pipelined: until one of its batches has been acknowledged lately, one is
+//! under way at a time. Otherwise the second could be written while the first is refused.
 //!
 //! Invariant: a batch gets a new number only when it certainly is not in the log. When a number
 //! will never be written, the series is broken: no new batch is numbered until every number that
@@ -41,8 +41,8 @@ pub(super) struct Lineup {
     proven_until: Option<Instant>,
 }
 
-/// Brokers forget a producer that has been idle for long: after a day unless configured otherwise, and
-/// no sooner than its last batch leaves the log.
+/// Brokers forget a producer that has been idle for long: after a day unless configured otherwise,
+/// and no sooner than its last batch leaves the log.
 const PROOF_LASTS: Duration = Duration::from_secs(60);
 
 /// What to do next with the partition.

@@ -1,7 +1,8 @@
 //! A cluster in memory behind real sockets, which does what it is told to do wrong.
 //!
-//! It keeps logs, checks the numbers of idempotent producers as Kafka does, and answers the handful of
-//! requests that clients live on. [`FakeCluster::fault`] makes the next request of a kind go wrong.
+//! It keeps logs, checks the numbers of idempotent producers as Kafka does, and answers the handful
+//! of requests that clients live on. [`FakeCluster::fault`] makes the next request of a kind go
+//! wrong.
 
 #![expect(dead_code, reason = "each test file uses its own part of it")]
 

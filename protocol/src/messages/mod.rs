@@ -1,8 +1,8 @@
 //! The messages of every API that we speak, one file each, named by its key.
 //!
 //! Structs and fields have the names of Kafka's own message definitions, so that its documentation
-//! and every KIP apply. Whole requests and responses are here; the structs inside them in the module
-//! of their API. [`for_each_api!`](crate::for_each_api) lists all.
+//! and every KIP apply. Whole requests and responses are here; the structs inside them in the
+//! module of their API. [`for_each_api!`](crate::for_each_api) lists all.
 
 #[path = "33_alter_configs.rs"]
 pub mod alter_configs;

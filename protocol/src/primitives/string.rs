@@ -62,7 +62,8 @@ impl AsRef<str> for KafkaStr {
     }
 }
 
-// Equality and order of the bytes are those of the text, but their hash is not; `Borrow` promises it.
+// Equality and order of the bytes are those of the text, but their hash is not; `Borrow` promises
+// it.
 impl Hash for KafkaStr {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);

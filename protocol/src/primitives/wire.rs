@@ -11,7 +11,8 @@ use super::{DecodeError, EncodeError, KafkaStr, Reader, Records, Sink};
 pub struct Layout {
     /// The message's version.
     pub version: i16,
-    /// Whether that version is flexible: compact lengths, and tagged fields after each struct (KIP-482).
+    /// Whether that version is flexible: compact lengths, and tagged fields after each struct
+    /// (KIP-482).
     pub flexible: bool,
 }
 

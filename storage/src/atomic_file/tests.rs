@@ -1,3 +1,5 @@
+//! A file is replaced whole or not at all, and damage in it is found.
+
 use proptest::prelude::*;
 
 use super::*;

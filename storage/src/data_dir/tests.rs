@@ -1,3 +1,5 @@
+//! One process owns a data directory, and only the node it was made for.
+
 use std::process::{Command, Stdio};
 
 use super::*;

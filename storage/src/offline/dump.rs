@@ -54,8 +54,8 @@ pub enum FrameKind {
     Garbage,
 }
 
-/// The walk over a `.log` file. A frame that is not valid but has a plausible header is stepped over by the
-/// length it claims.
+/// The walk over a `.log` file. A frame that is not valid but has a plausible header is stepped
+/// over by the length it claims.
 pub struct Dump {
     reader: FrameReader,
     position: u64,

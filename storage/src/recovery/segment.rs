@@ -1,4 +1,7 @@
 //! Recovering one segment: trusting its footer, or examining it and settling what was found.
+//!
+//! Called by recovery for each segment, oldest first. What it returns is as durable as it says;
+//! what it cannot vouch for is reported as damage and left as it lies.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -116,7 +119,8 @@ fn check_home(header: &LedgerHeader, key: SegmentKey, path: &Path) -> Result<(),
 }
 
 /// Log position up to which the segment was durable because of what is outside of its ledger: a
-/// successor is created only when all before it is sealed, and a ledger with entries only where a `.log` is.
+/// successor is created only when all before it is sealed, and a ledger with entries only where a
+/// `.log` is.
 async fn proven(
     files: &SegmentFiles,
     image: &LedgerImage,

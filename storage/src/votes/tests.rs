@@ -1,3 +1,5 @@
+//! No vote that was acknowledged is forgotten, whatever the disk and the power do.
+
 use std::time::Duration;
 
 use futures_util::future::join_all;

@@ -1,7 +1,7 @@
 //! Power cuts at any moment of a random history, thousands of them.
 //!
-//! After each one the log must open without reporting damage, hold everything whose stable event had
-//! fired, and hold nothing that was never appended at that place.
+//! After each one the log must open without reporting damage, hold everything whose stable event
+//! had fired, and hold nothing that was never appended at that place.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,4 +1,5 @@
-//! Bits that flip and files that shrink: every record is intact, or it is reported; none is made up.
+//! Bits that flip and files that shrink: every record is intact, or it is reported; none is made
+//! up.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -263,8 +264,8 @@ fn a_damaged_ledger_of_a_sealed_segment_is_rebuilt_by_its_first_reader() {
     });
 }
 
-/// A disk says that flushes went well when they did not, then loses power. What is lost without a trace no
-/// log can notice; but where anything later has survived, the loss is reported.
+/// A disk says that flushes went well when they did not, then loses power. What is lost without a
+/// trace no log can notice; but where anything later has survived, the loss is reported.
 #[test]
 fn a_lying_disk_is_found_out() {
     let mut noticed = 0;

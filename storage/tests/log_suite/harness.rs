@@ -1,5 +1,5 @@
-//! What the log's tests share: a log on a disk of their choice, entries to append, and a model that says what
-//! must be read.
+//! What the log's tests share: a log on a disk of their choice, entries to append, and a model that
+//! says what must be read.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -19,7 +19,8 @@ use uuid::Uuid;
 pub(crate) const IDENTITY: LogIdentity =
     LogIdentity { topic: Uuid::from_u128(0x7a1), partition: 3 };
 
-/// Runs a test on one thread with a clock that jumps to the next timer whenever nothing else is left to do.
+/// Runs a test on one thread with a clock that jumps to the next timer whenever nothing else is
+/// left to do.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

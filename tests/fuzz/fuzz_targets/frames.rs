@@ -1,8 +1,8 @@
 //! Requests as a broker reads them: header, then body.
 //!
 //! The first two bytes choose an API and one of its versions, so that every input reaches a
-//! decoder; the rest is the frame after those two numbers. A body that decodes must be written again
-//! in exactly the length foretold, and mean the same when read back.
+//! decoder; the rest is the frame after those two numbers. A body that decodes must be written
+//! again in exactly the length foretold, and mean the same when read back.
 
 #![no_main]
 

@@ -1,9 +1,9 @@
 //! Opening a partition's log whose files have been damaged.
 //!
-//! The first byte chooses how the log was left and what Raft says of it, the rest is what the disk did
-//! then (see `damage`). Opening may find damage, and may refuse files that seem somebody else's. But a
-//! log that opens serves only batches that were written, each at its own offset; it is the same log
-//! when opened again; and it goes on.
+//! The first byte chooses how the log was left and what Raft says of it, the rest is what the disk
+//! did then (see `damage`). Opening may find damage, and may refuse files that seem somebody
+//! else's. But a log that opens serves only batches that were written, each at its own offset; it
+//! is the same log when opened again; and it goes on.
 
 #![no_main]
 

@@ -1,4 +1,8 @@
 //! The metrics page: every metric with its name, its help and its sum over all shards.
+//!
+//! Made anew for each scrape, on the admin thread. A name or label that changes here breaks
+//! somebody's dashboard; docs/operations/metrics.md describes them all, and a test compares the
+//! two.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +49,8 @@ impl Page {
                     *by_name.entry(ErrorCode::from(code).name()).or_insert(0) += count;
                 }
             }
-            // An API that nobody has used is left out: sixty empty histograms would be most of the page.
+            // An API that nobody has used is left out: sixty empty histograms would be most of the
+            // page.
             if snapshot.count() > 0 {
                 answered.push(sample(labels(), Value::Counter(snapshot.count())));
                 durations.push(sample(labels(), Value::Histogram(Box::new(snapshot))));

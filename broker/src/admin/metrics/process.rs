@@ -41,8 +41,8 @@ fn number_after(text: &str, label: &str) -> Option<u64> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// User and system time of `/proc/self/stat`. The second field is the command in parentheses and may
-/// hold blanks and parentheses itself, so fields are counted from its end.
+/// User and system time of `/proc/self/stat`. The second field is the command in parentheses and
+/// may hold blanks and parentheses itself, so fields are counted from its end.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);

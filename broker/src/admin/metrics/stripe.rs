@@ -1,8 +1,8 @@
 //! One shard's counters.
 //!
-//! Every shard counts into memory of its own and a scrape adds the shards up, so that counting never
-//! moves a cache line between cores. An API's number is its place in an array: no map, no lock and no
-//! allocation on the way of a request.
+//! Every shard counts into memory of its own and a scrape adds the shards up, so that counting
+//! never moves a cache line between cores. An API's number is its place in an array: no map, no
+//! lock and no allocation on the way of a request.
 
 use std::array;
 use std::sync::OnceLock;

@@ -1,8 +1,8 @@
 //! The older Prometheus text format (0.0.4), made from OpenMetrics.
 //!
-//! The two differ, for what this broker writes, in three things: OpenMetrics names a counter without
-//! the `_total` of its samples, ends with `# EOF`, and has another content type. Scrapers that do not ask
-//! for OpenMetrics, and people with curl, get this one.
+//! The two differ, for what this broker writes, in three things: OpenMetrics names a counter
+//! without the `_total` of its samples, ends with `# EOF`, and has another content type. Scrapers
+//! that do not ask for OpenMetrics, and people with curl, get this one.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

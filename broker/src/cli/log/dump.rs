@@ -1,4 +1,7 @@
 //! `thalweg log dump`: what log files consist of, frame by frame.
+//!
+//! Reads the files as they lie, without a broker and without changing them, and goes on past what
+//! is not valid.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,4 +1,6 @@
 //! `thalweg topic`: creating topics, looking at them, changing them, and getting rid of them.
+//!
+//! A command about several topics does what it can, reports what it could not, and then fails.
 
 mod describe;
 mod trim;

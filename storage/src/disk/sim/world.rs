@@ -1,4 +1,7 @@
 //! The simulated machine: its files, names and faults, and the operations under way.
+//!
+//! All handles of a disk share one world. An operation takes effect when its time comes, in an
+//! order that the seed decides; what a crash finds under way happens in part or not at all.
 
 use std::collections::BTreeMap;
 use std::io;

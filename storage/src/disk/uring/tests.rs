@@ -1,3 +1,5 @@
+//! What only the ring promises: one submission a turn, and an answer for every operation.
+
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use proptest::prelude::*;
