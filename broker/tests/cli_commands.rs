@@ -56,7 +56,7 @@ impl Served {
 
     /// Stdout of a command that must succeed.
     fn ok(&self, args: &[&str]) -> String {
-        succeeded(args, self.run(args))
+        succeeded(args, &self.run(args))
     }
 
     fn json(&self, args: &[&str]) -> Value {
@@ -69,7 +69,7 @@ impl Served {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         child.stdin.take().expect("piped").write_all(input).expect("it reads its input");
-        succeeded(args, child.wait_with_output().expect("it ends"))
+        succeeded(args, &child.wait_with_output().expect("it ends"))
     }
 
     /// Code and stderr of a command that must fail.
@@ -84,7 +84,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn succeeded(args: &[&str], output: Output) -> String {
+fn succeeded(args: &[&str], output: &Output) -> String {
     assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }

@@ -173,12 +173,13 @@ async fn a_request_that_the_broker_does_not_know_is_not_sent() {
 
 #[tokio::test]
 async fn broken_answers_are_named_and_survived() {
+    type Expected = Box<dyn Fn(&str) -> bool>;
     let frame = |bytes: &[u8]| {
         let size = i32::try_from(bytes.len()).unwrap().to_be_bytes();
         [&size[..], bytes].concat()
     };
     let is = |expected: &'static str| move |text: &str| text.contains(expected);
-    let broken: [(Vec<u8>, Box<dyn Fn(&str) -> bool>); 6] = [
+    let broken: [(Vec<u8>, Expected); 6] = [
         (i32::MAX.to_be_bytes().to_vec(), Box::new(is("announced an answer of 2147483647 bytes"))),
         ((-1i32).to_be_bytes().to_vec(), Box::new(is("announced an answer of -1 bytes"))),
         (frame(&[]), Box::new(is("answered request -1"))),

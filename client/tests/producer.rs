@@ -67,7 +67,7 @@ async fn records_enqueued_together_travel_together() {
     cluster.topic("t", 4);
     let producer = producer(&cluster).await.linger(Duration::from_secs(60)).build();
     for number in 0..100 {
-        let _ = producer.enqueue(Record::to("t").partition(number % 4)).await.unwrap();
+        drop(producer.enqueue(Record::to("t").partition(number % 4)).await.unwrap());
     }
     assert_eq!(cluster.count(ApiKey::Produce), 0, "they linger");
     producer.flush().await;
@@ -207,7 +207,7 @@ async fn sending_waits_for_memory_and_goes_on_when_there_is_some() {
             () = cluster.until(|state| state.held == 1) => {}
         }
         cluster.release();
-        let _ = third.await.unwrap();
+        drop(third.await.unwrap());
     }
     assert_eq!(first.await.unwrap().offset, Some(0));
     assert_eq!(second.await.unwrap().offset, Some(1));

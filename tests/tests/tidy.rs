@@ -230,10 +230,10 @@ fn check(rule: fn(&Source) -> Vec<Complaint>) {
             complaints.push(format!("{}:{}: {what}", source.path, line + 1));
         }
     }
-    report(complaints);
+    report(&complaints);
 }
 
-fn report(complaints: Vec<String>) {
+fn report(complaints: &[String]) {
     let count = complaints.len();
     assert!(complaints.is_empty(), "{count} complaints:\n{}", complaints.join("\n"));
 }
