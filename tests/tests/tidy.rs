@@ -230,10 +230,11 @@ fn check(rule: fn(&Source) -> Vec<Complaint>) {
             complaints.push(format!("{}:{}: {what}", source.path, line + 1));
         }
     }
-    report(&complaints);
+    report(complaints);
 }
 
-fn report(complaints: &[String]) {
+#[expect(clippy::needless_pass_by_value, reason = "every caller has just made it")]
+fn report(complaints: Vec<String>) {
     let count = complaints.len();
     assert!(complaints.is_empty(), "{count} complaints:\n{}", complaints.join("\n"));
 }
