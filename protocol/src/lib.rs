@@ -23,6 +23,7 @@ mod api_key;
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
 pub mod batch;
+mod column;
 pub mod compression;
 mod error_code;
 mod frame;

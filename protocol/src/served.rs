@@ -1,5 +1,5 @@
-//! Which APIs this crate speaks and at which versions: what ApiVersions is answered from, and what
-//! tells a header of one form from another.
+//! Which APIs this crate speaks and at which versions. It tells a header of one form from another, and
+//! a broker advertises out of it whatever it has a handler for.
 
 use std::ops::RangeInclusive;
 

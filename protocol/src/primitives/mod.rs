@@ -22,6 +22,6 @@ pub use reader::Reader;
 pub use records::Records;
 pub use sink::{Measure, Sink};
 pub use string::KafkaStr;
-pub(crate) use tagged::put_tagged_field_len;
 pub use tagged::{TaggedField, TaggedFields};
+pub(crate) use tagged::{TaggedSection, put_tagged_field_len};
 pub use wire::{Layout, Wire};
