@@ -1,6 +1,6 @@
-//! One row of a message's table: what a field is at one version, and what follows from it for reading
-//! and writing. The macros of [`crate::table`] make a column of each field in each function, where the
-//! optimizer takes it apart again.
+//! One row of a message's table: what a field is at one version, and what follows from it for
+//! reading and writing. The macros of [`crate::table`] make a column of each field in each
+//! function, where the optimizer takes it apart again.
 
 use crate::primitives::{
     DecodeError, EncodeError, Layout, Measure, Reader, Sink, Wire, put_tagged_field_len,

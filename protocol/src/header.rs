@@ -50,8 +50,8 @@ pub enum HeaderError {
         /// What an answer would carry.
         correlation_id: i32,
     },
-    /// A version that we do not speak. For ApiVersions it is answered, for all others the connection
-    /// is closed.
+    /// A version that we do not speak. For ApiVersions it is answered, for all others the
+    /// connection is closed.
     #[error("{api_key} version {api_version} is not served")]
     UnsupportedVersion {
         /// The API.

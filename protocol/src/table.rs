@@ -10,12 +10,13 @@
 //!
 //! All but `field: type, versions` may be left out:
 //!
-//! - `= default`: where a field starts, if not at its type's `Default`. Kafka starts a nullable field
-//!   at empty, not at null, unless the definition says null, so each `Option` says which it is.
+//! - `= default`: where a field starts, if not at its type's `Default`. Kafka starts a nullable
+//!   field at empty, not at null, unless the definition says null, so each `Option` says which it
+//!   is.
 //! - `nullable`: the versions in which null is a value; without it, an `Option` is never null.
 //! - `tag`: the field is among the tagged ones, and left out while it has its default.
-//! - `absent ignored`: at a version without the field its value is dropped, as the peer does not miss
-//!   it. Otherwise a value other than the default cannot be written at such a version.
+//! - `absent ignored`: at a version without the field its value is dropped, as the peer does not
+//!   miss it. Otherwise a value other than the default cannot be written at such a version.
 
 /// Declares a message and the structs inside it. See the module for the columns.
 macro_rules! message {

@@ -5,7 +5,8 @@
 //! go out as the very slices they came in. [`Wire`] is the bridge: a type that knows its own bytes
 //! at every [`Layout`].
 //!
-//! The source of all formats is the Kafka protocol guide and KIP-482 (compact forms, tagged fields).
+//! The source of all formats is the Kafka protocol guide and KIP-482 (compact forms, tagged
+//! fields).
 
 mod chunks;
 mod error;
