@@ -50,8 +50,8 @@ pub enum HeaderError {
         /// What an answer would carry.
         correlation_id: i32,
     },
-    /// A version that we do not speak. For ApiVersions it is answered, for all others the connection
-    /// is closed.
+    /// A version that we do not speak. For ApiVersions it is answered, for all others the
+    /// connection is closed.
     #[error("{api_key} version {api_version} is not served")]
     UnsupportedVersion {
         /// The API.
@@ -134,7 +134,7 @@ fn decode_tagged_fields(reader: &mut Reader, flexible: bool) -> Result<TaggedFie
     if !flexible {
         return Ok(TaggedFields::default());
     }
-    TaggedFields::decode(reader, |_, _| Ok(false))
+    TaggedFields::read(reader)
 }
 
 fn encode_tagged_fields<S: Sink>(
@@ -143,8 +143,8 @@ fn encode_tagged_fields<S: Sink>(
     layout: Layout,
 ) -> Result<(), EncodeError> {
     if !layout.flexible {
-        return fields.encode_none(layout);
+        return fields.write_none(layout);
     }
-    fields.encode_count(sink, 0)?;
-    fields.encode(sink)
+    fields.write_count(sink, 0)?;
+    fields.write(sink)
 }

@@ -1,12 +1,13 @@
 //! The Kafka wire protocol: primitive types, messages at every version we serve, frames, record
 //! batches and their compression. No I/O, no clock, no runtime: bytes in, values out, and back.
 //!
-//! Everything here may be fed by a hostile peer. Nothing panics on any input, nothing allocates more
-//! than the input warrants ([`primitives::Reader`] keeps count), and byte strings are never copied
-//! where a slice of the frame will do.
+//! Everything here may be fed by a hostile peer. Nothing panics on any input, nothing allocates
+//! more than the input warrants ([`primitives::Reader`] keeps count), and byte strings are never
+//! copied where a slice of the frame will do.
 //!
-//! A server reads [`RequestHeader::decode`], then the body with [`Message::decode`], and answers with
-//! [`encode_response`]. A client sends [`encode_request`] and reads [`ResponseHeader::decode`] first.
+//! A server reads [`RequestHeader::decode`], then the body with [`Message::decode`], and answers
+//! with [`encode_response`]. A client sends [`encode_request`] and reads [`ResponseHeader::decode`]
+//! first.
 
 #![cfg_attr(
     not(test),
@@ -23,6 +24,7 @@ mod api_key;
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
 pub mod batch;
+mod column;
 pub mod compression;
 mod error_code;
 mod frame;

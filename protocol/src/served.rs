@@ -1,5 +1,5 @@
-//! Which APIs this crate speaks and at which versions: what ApiVersions is answered from, and what
-//! tells a header of one form from another.
+//! Which APIs this crate speaks and at which versions. It tells a header of one form from another,
+//! and a broker advertises out of it whatever it has a handler for.
 
 use std::ops::RangeInclusive;
 
@@ -42,9 +42,9 @@ pub fn served_versions(key: ApiKey) -> Option<RangeInclusive<i16>> {
     }
 }
 
-/// The versions of `key` that can be read and answered, which is what ApiVersions tells clients. For
-/// Produce it begins at 0, as Kafka's does: older librdkafka would otherwise switch features off.
-/// Those below [`served_versions`] are answered with UNSUPPORTED_VERSION.
+/// The versions of `key` that can be read and answered, which is what ApiVersions tells clients.
+/// For Produce it begins at 0, as Kafka's does: older librdkafka would otherwise switch features
+/// off. Those below [`served_versions`] are answered with UNSUPPORTED_VERSION.
 pub fn advertised_versions(key: ApiKey) -> Option<RangeInclusive<i16>> {
     find(key).map(|api| api.versions.clone())
 }

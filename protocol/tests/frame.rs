@@ -31,7 +31,8 @@ macro_rules! every_header {
                 }
                 let response = messages::$response::default();
                 if let Ok(frame) = encode_response(-77, &response, version) {
-                    check_response_header::<messages::$response>(&body(frame.into_bytes()), version);
+                    let body = body(frame.into_bytes());
+                    check_response_header::<messages::$response>(&body, version);
                 }
             })+
         }

@@ -1,7 +1,9 @@
-//! Cold data: the files of segments, mapped, brought into memory without stalling the shard, verified.
+//! Cold data: the files of segments, mapped, brought into memory without stalling the shard,
+//! verified.
 //!
-//! Whoever holds a mapping across an await checks the segment's generation afterwards and before touching a
-//! byte: the file may have been cut meanwhile, and touching what is gone would be a SIGBUS.
+//! Whoever holds a mapping across an await checks the segment's generation afterwards and before
+//! touching a byte: the file may have been cut meanwhile, and touching what is gone would be a
+//! SIGBUS.
 
 use std::io;
 use std::ops::Range;
@@ -121,8 +123,8 @@ impl LedgerView {
 }
 
 impl Log {
-    /// Looks something up in a segment's ledger. A sealed ledger that turns out to be damaged is rebuilt
-    /// first.
+    /// Looks something up in a segment's ledger. A sealed ledger that turns out to be damaged is
+    /// rebuilt first.
     pub(crate) async fn look_up<T>(
         &self,
         segment: &Rc<Segment>,
@@ -197,9 +199,9 @@ impl Log {
         Ok(mapping)
     }
 
-    /// The bytes of consecutive entries of a segment, verified one by one: header against the ledger, body
-    /// against its own CRC. Of a run with damage the part before it is given; damage at the very beginning is
-    /// an error.
+    /// The bytes of consecutive entries of a segment, verified one by one: header against the
+    /// ledger, body against its own CRC. Of a run with damage the part before it is given; damage
+    /// at the very beginning is an error.
     pub(crate) async fn load(
         &self,
         segment: &Rc<Segment>,

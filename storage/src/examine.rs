@@ -3,8 +3,8 @@
 //! What the ledger proves durable is trusted (reads verify it later); from there on every frame is
 //! verified. At the first position P where no valid frame continues the log, one question decides:
 //! *was P durable?* It was if the ledger says so, or if something valid behind P was written only
-//! after P's window had been flushed (see `flush_mark.rs`). Then the bytes were **damaged**: they stay,
-//! and the walk resumes at the next place that ledger or marks vouch for. Otherwise the
+//! after P's window had been flushed (see `flush_mark.rs`). Then the bytes were **damaged**: they
+//! stay, and the walk resumes at the next place that ledger or marks vouch for. Otherwise the
 //! process or the power went before a flush: a **torn tail**, to be cut at P.
 
 use std::io;
@@ -232,7 +232,8 @@ struct Resumption {
 }
 
 impl Walk<'_> {
-    /// Takes over the ledger's entries as long as they are durable and follow each other without a gap.
+    /// Takes over the ledger's entries as long as they are durable and follow each other without a
+    /// gap.
     fn trust(&mut self) {
         let limit = self.durable.min(self.file_len);
         for slot in self.slots {
@@ -427,8 +428,8 @@ impl Walk<'_> {
         (missing <= room).then_some(slot)
     }
 
-    /// Notes that everything up to where the log resumes is damaged; without resumption, up to the last
-    /// thing that the ledger knows.
+    /// Notes that everything up to where the log resumes is damaged; without resumption, up to the
+    /// last thing that the ledger knows.
     fn on_damage(&mut self, resumption: Option<&Resumption>) {
         let first = slot(self.entries.len());
         let (end, end_slot, end_offset) = match resumption {
@@ -456,8 +457,8 @@ impl Walk<'_> {
         self.begin_window();
     }
 
-    /// Entries for damaged slots: what the ledger knew, or else guesses that keep the offsets in order. The
-    /// last slot of an unknown stretch stands for all its offsets.
+    /// Entries for damaged slots: what the ledger knew, or else guesses that keep the offsets in
+    /// order. The last slot of an unknown stretch stands for all its offsets.
     fn fill_damaged(&mut self, slots: Range<u32>, offsets: Range<i64>) {
         let position = u32::try_from(self.position).unwrap_or(u32::MAX);
         let mut next_offset = offsets.start;

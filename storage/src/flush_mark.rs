@@ -7,8 +7,9 @@
 //! flush of the mark's own window had returned.
 //!
 //! A mark is framed like an internal batch, but owns no index. When the log falls idle it gets a
-//! mark whose window is empty, which proves the last one. That mark is not flushed and nobody waits for
-//! it, so the next window begins *with* it instead of behind it: `window_start` is its position.
+//! mark whose window is empty, which proves the last one. That mark is not flushed and nobody waits
+//! for it, so the next window begins *with* it instead of behind it: `window_start` is its
+//! position.
 //!
 //! | position | bytes | field                                                                    |
 //! |---------:|------:|--------------------------------------------------------------------------|
@@ -70,7 +71,8 @@ impl FlushMark {
         body.put_u32(self.entry_count);
         body.put_u64(self.next_index);
         body.put_u32(self.headers_crc);
-        // The mark's CRC covers header bytes that do not depend on it; the batch CRC then covers it.
+        // The mark's CRC covers header bytes that do not depend on it; the batch CRC then covers
+        // it.
         let header = internal_header(self.next_offset, self.term, &frame[HEADER_LEN..]);
         frame[..HEADER_LEN].copy_from_slice(&header);
         let crc = seeded_crc(seed, position, &frame);

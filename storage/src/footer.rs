@@ -71,8 +71,8 @@ impl Footer {
         out
     }
 
-    /// Bytes of the footer whose last bytes are `tail`, so that all of it can be read; `None` if this is
-    /// no footer's end.
+    /// Bytes of the footer whose last bytes are `tail`, so that all of it can be read; `None` if
+    /// this is no footer's end.
     pub(crate) fn len_from_tail(tail: &[u8], ledger_len: u64) -> Option<usize> {
         let mut rest = &tail.last_chunk::<TAIL_LEN>()?[..];
         let magic = rest.get_u64().to_be_bytes();

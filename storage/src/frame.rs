@@ -1,5 +1,5 @@
-//! The frames of a `.log`: record batches, internal entries, and flush marks, read one after another and
-//! checked by all that they say of themselves.
+//! The frames of a `.log`: record batches, internal entries, and flush marks, read one after
+//! another and checked by all that they say of themselves.
 //!
 //! What a frame cannot say itself (does it belong here?) is checked against the [`Chain`].
 
@@ -44,7 +44,8 @@ impl Frame {
         }
     }
 
-    /// The frame that `bytes` consist of, if it is at home at `position` of the segment with this seed.
+    /// The frame that `bytes` consist of, if it is at home at `position` of the segment with this
+    /// seed.
     fn decode(bytes: &Bytes, seed: u32, position: u32) -> Option<Self> {
         let header = BatchHeader::parse(bytes).ok()?;
         if !header.attributes.is_internal() {
@@ -94,8 +95,8 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// Whether `entry` continues the log: index and offset follow, and only an internal entry, with which
-    /// a leader begins its term, may change the term.
+    /// Whether `entry` continues the log: index and offset follow, and only an internal entry, with
+    /// which a leader begins its term, may change the term.
     pub(crate) fn accepts(&self, entry: &EntryFrame) -> bool {
         let term_follows = match (self.term, entry.internal_index) {
             (None, _) => true,

@@ -10,11 +10,11 @@
 //!
 //! The header (big-endian): magic 8, format version 2, reserved 2, partition 4, topic id 16, base
 //! offset 8, base index 8, term before the base index 4 (all ones: unknown), reserved 8, CRC-32 4.
-//! A checkpoint: entry count 4, durable position 4, flags 4 (bit 0: cutting), reserved 16, CRC-32 seeded
-//! with the segment 4.
+//! A checkpoint: entry count 4, durable position 4, flags 4 (bit 0: cutting), reserved 16, CRC-32
+//! seeded with the segment 4.
 //!
-//! Nothing here is flushed with the data: all of it can be rebuilt from the `.log`. Flushed it is when
-//! the segment is sealed, cut, or closed.
+//! Nothing here is flushed with the data: all of it can be rebuilt from the `.log`. Flushed it is
+//! when the segment is sealed, cut, or closed.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use uuid::Uuid;
@@ -56,8 +56,8 @@ pub(crate) struct LedgerHeader {
 pub(crate) struct Checkpoint {
     pub(crate) entry_count: u32,
     pub(crate) durable_position: u32,
-    /// Everything from the durable position on is being cut off, so nothing there proves anything: a
-    /// crash in the middle of it may leave holes.
+    /// Everything from the durable position on is being cut off, so nothing there proves anything:
+    /// a crash in the middle of it may leave holes.
     pub(crate) cutting: bool,
 }
 
@@ -141,8 +141,9 @@ impl Checkpoint {
         COPIES.map(|copy| ((copy + HEADER_LEN) as u64, bytes.clone()))
     }
 
-    /// The checkpoint of the file's first bytes. Copies may differ after a crash between their writes. A
-    /// cut that one of them announces is begun or done; else the lower position is the safe one.
+    /// The checkpoint of the file's first bytes. Copies may differ after a crash between their
+    /// writes. A cut that one of them announces is begun or done; else the lower position is the
+    /// safe one.
     pub(crate) fn find(area: &[u8], seed: u32) -> Option<Self> {
         let copies = COPIES
             .iter()
@@ -151,7 +152,8 @@ impl Checkpoint {
     }
 }
 
-/// The valid entries in the bytes from [`LEDGER_ENTRIES_START`] on, by slot; ends with the last valid one.
+/// The valid entries in the bytes from [`LEDGER_ENTRIES_START`] on, by slot; ends with the last
+/// valid one.
 pub(crate) fn decode_entries(bytes: &[u8], seed: u32) -> Vec<Option<LedgerEntry>> {
     let (chunks, _) = bytes.as_chunks::<LEDGER_ENTRY_LEN>();
     let slots = chunks.iter().zip(0_u32..);

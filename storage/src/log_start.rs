@@ -1,7 +1,7 @@
 //! The file `log-start`: where the log begins for readers, and for Raft.
 //!
-//! Written before the segments below it are deleted, so that their absence is known to be intended. It is
-//! overwritten in place, two slots in turn, because it must work on a full disk: deleting old
+//! Written before the segments below it are deleted, so that their absence is known to be intended.
+//! It is overwritten in place, two slots in turn, because it must work on a full disk: deleting old
 //! segments is what makes room. A torn slot leaves the other one.
 //!
 //! | position | bytes | field (big-endian)                                             |
@@ -43,7 +43,8 @@ impl Default for LogStart {
 }
 
 impl LogStart {
-    /// What the directory's file says; the beginning of all logs if there is no file or it says nothing.
+    /// What the directory's file says; the beginning of all logs if there is no file or it says
+    /// nothing.
     pub(crate) async fn load(
         disk: &dyn Disk,
         dir: &Path,

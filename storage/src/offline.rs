@@ -1,7 +1,7 @@
 //! Looking at a log without a broker: `thalweg log verify` and `thalweg log dump`.
 //!
-//! Only reads, with plain blocking calls, and may be pointed at the files of a running broker: what it is
-//! writing at that moment looks like a torn tail.
+//! Only reads, with plain blocking calls, and may be pointed at the files of a running broker: what
+//! it is writing at that moment looks like a torn tail.
 
 mod dump;
 mod file;
@@ -45,8 +45,8 @@ pub struct VerifiedSegment {
     pub offsets: std::ops::Range<i64>,
     /// Whether its ledger has a footer.
     pub sealed: bool,
-    /// Whether its ledger says exactly what the log says. If not, the next start of the broker or the
-    /// next reader rebuilds it: nothing is lost.
+    /// Whether its ledger says exactly what the log says. If not, the next start of the broker or
+    /// the next reader rebuilds it: nothing is lost.
     pub ledger_intact: bool,
     /// Bytes of valid frames.
     pub bytes: u64,

@@ -1,8 +1,8 @@
 //! Reading by offset (for consumers) and by index (for Raft): the tail cache first, then the files.
 //!
-//! Consumers get slices of mapped files, as few as possible: batches that lie next to each other are one
-//! slice; internal frames and marks are cut out. Raft gets copies, because what it reads may not be
-//! committed and may be cut from the file while the copy is on its way to a peer.
+//! Consumers get slices of mapped files, as few as possible: batches that lie next to each other
+//! are one slice; internal frames and marks are cut out. Raft gets copies, because what it reads
+//! may not be committed and may be cut from the file while the copy is on its way to a peer.
 
 use std::ops::Range;
 use std::rc::Rc;

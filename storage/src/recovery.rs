@@ -1,8 +1,8 @@
 //! Opening a log: what is on disk, what a crash left, and putting that in order.
 //!
-//! Segments are taken oldest first. A sealed one is trusted by its footer; the others are examined (see
-//! `examine.rs`) and then settled: a torn tail is cut, a damaged segment is sealed as it is so that the
-//! log goes on in a new one, a lost or stale ledger is rebuilt. Doubt never deletes data.
+//! Segments are taken oldest first. A sealed one is trusted by its footer; the others are examined
+//! (see `examine.rs`) and then settled: a torn tail is cut, a damaged segment is sealed as it is so
+//! that the log goes on in a new one, a lost or stale ledger is rebuilt. Doubt never deletes data.
 
 mod segment;
 
@@ -81,7 +81,8 @@ pub(crate) async fn recover(open: &OpenLog) -> Result<Recovered, OpenError> {
     Ok(recovered)
 }
 
-/// The segments of the directory, oldest first. What an interrupted trim or rebuild left is removed.
+/// The segments of the directory, oldest first. What an interrupted trim or rebuild left is
+/// removed.
 async fn find_segments(open: &OpenLog, start: LogStart) -> Result<Vec<FoundSegment>, OpenError> {
     let OpenLog { disk, dir, identity, .. } = open;
     let mut found: BTreeMap<(u64, i64), FoundSegment> = BTreeMap::new();
@@ -135,8 +136,8 @@ impl Rebuild {
         }
     }
 
-    /// Notes what is missing before a segment, and says what the segment begins with. The log start may lie
-    /// inside of the first segment, but no segment before that may be missing.
+    /// Notes what is missing before a segment, and says what the segment begins with. The log start
+    /// may lie inside of the first segment, but no segment before that may be missing.
     fn expect(&mut self, open: &OpenLog, key: SegmentKey) -> Chain {
         let Chain { next_index, next_offset, term } = self.chain;
         let begins = Chain { next_index: key.base_index, next_offset: key.base_offset, term: None };

@@ -1,8 +1,8 @@
 //! One segment of the log: a `.log` file of batches and the `.idx` ledger that describes it.
 //!
-//! Files are named `<base offset>-<base index>`, 20 digits each. The offset is what operators look for; the
-//! index makes the name unique also for segments that hold internal entries only, and spares
-//! recovery from guessing it.
+//! Files are named `<base offset>-<base index>`, 20 digits each. The offset is what operators look
+//! for; the index makes the name unique also for segments that hold internal entries only, and
+//! spares recovery from guessing it.
 //!
 //! Readers see a segment through [`Extent`], which the writer moves on after each completed write.
 
@@ -21,7 +21,8 @@ pub(crate) struct SegmentKey {
 }
 
 impl SegmentKey {
-    /// Start value of every checksum in the segment's files, so that nothing from elsewhere validates.
+    /// Start value of every checksum in the segment's files, so that nothing from elsewhere
+    /// validates.
     pub(crate) fn crc_seed(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(self.identity.topic.as_bytes());

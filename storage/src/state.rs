@@ -1,7 +1,8 @@
-//! What a log knows in memory: its ends, its terms, its segments, and the metadata of recent entries.
+//! What a log knows in memory: its ends, its terms, its segments, and the metadata of recent
+//! entries.
 //!
-//! All of it changes in the call that appends, truncates or trims; the disk follows. Nothing here does
-//! I/O or waits.
+//! All of it changes in the call that appends, truncates or trims; the disk follows. Nothing here
+//! does I/O or waits.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -35,7 +36,8 @@ pub(crate) struct LogState {
     pub(crate) first_index: u64,
     /// Term of the entry before `first_index`, if anything is known of it.
     pub(crate) prev_term: Option<u32>,
-    /// What the first entry was to be when the log was opened; matters only while there is no segment.
+    /// What the first entry was to be when the log was opened; matters only while there is no
+    /// segment.
     pub(crate) origin: Chain,
     pub(crate) log_start_offset: i64,
     pub(crate) last_index: u64,

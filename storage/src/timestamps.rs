@@ -1,7 +1,7 @@
 //! Finding records by time: `ListOffsets` with a timestamp, and with the maximum timestamp.
 //!
-//! The ledger's running maximum finds the first batch that reaches a time without touching the `.log`; the
-//! record in it is found by walking the batch.
+//! The ledger's running maximum finds the first batch that reaches a time without touching the
+//! `.log`; the record in it is found by walking the batch.
 
 use std::rc::Rc;
 
@@ -41,7 +41,8 @@ pub(crate) async fn offset_for_timestamp(
     find_in_memory(log, timestamp, upper)
 }
 
-/// The first record with the largest timestamp of all that are at or after the log start and below `upper`.
+/// The first record with the largest timestamp of all that are at or after the log start and below
+/// `upper`.
 pub(crate) async fn max_timestamp_offset(
     log: &Log,
     upper: i64,
@@ -147,8 +148,8 @@ fn find_in_batch(
     Ok(None)
 }
 
-/// The largest timestamp of a segment's batches below `upper` and not wholly below the log start; −1 if
-/// there is none.
+/// The largest timestamp of a segment's batches below `upper` and not wholly below the log start;
+/// −1 if there is none.
 async fn max_in_segment(log: &Log, segment: &Rc<Segment>, upper: i64) -> Result<i64, ColdError> {
     let extent = segment.extent();
     let start = log.log_start_offset();

@@ -1,8 +1,8 @@
 //! Power cuts on real filesystems: after each, every acknowledged record is there.
 //!
-//! The filesystem's shutdown request drops whatever has not been flushed, so a broker that answered
-//! before its `fdatasync` returned is found out here; see `a_cut_really_loses_what_was_not_flushed`,
-//! which shows that the cut is one.
+//! The filesystem's shutdown request drops whatever has not been flushed, so a broker that answers
+//! before its `fdatasync` has returned is found out here. That a cut is one,
+//! `a_cut_really_loses_what_was_not_flushed` shows.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -90,7 +90,9 @@ impl Fetcher {
             let wake = self.fetch(now);
             tokio::select! {
                 () = self.board.bell.notified() => {}
-                Some(event) = self.events.next(), if !self.events.is_empty() => self.on_event(event),
+                Some(event) = self.events.next(), if !self.events.is_empty() => {
+                    self.on_event(event);
+                }
                 () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
                 Ok(()) = self.metadata.changed() => {}
             }

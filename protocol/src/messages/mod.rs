@@ -140,12 +140,14 @@ macro_rules! for_each_api {
             SaslAuthenticate: SaslAuthenticateRequest, SaslAuthenticateResponse;
             CreatePartitions: CreatePartitionsRequest, CreatePartitionsResponse;
             DeleteGroups: DeleteGroupsRequest, DeleteGroupsResponse;
-            IncrementalAlterConfigs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
+            IncrementalAlterConfigs:
+                IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
             OffsetDelete: OffsetDeleteRequest, OffsetDeleteResponse;
             DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;
             DescribeProducers: DescribeProducersRequest, DescribeProducersResponse;
             ListConfigResources: ListConfigResourcesRequest, ListConfigResourcesResponse;
-            DescribeTopicPartitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
+            DescribeTopicPartitions:
+                DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
         }
     };
 }

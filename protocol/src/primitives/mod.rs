@@ -5,7 +5,8 @@
 //! go out as the very slices they came in. [`Wire`] is the bridge: a type that knows its own bytes
 //! at every [`Layout`].
 //!
-//! The source of all formats is the Kafka protocol guide and KIP-482 (compact forms, tagged fields).
+//! The source of all formats is the Kafka protocol guide and KIP-482 (compact forms, tagged
+//! fields).
 
 mod chunks;
 mod error;
@@ -22,6 +23,6 @@ pub use reader::Reader;
 pub use records::Records;
 pub use sink::{Measure, Sink};
 pub use string::KafkaStr;
-pub(crate) use tagged::put_tagged_field_len;
 pub use tagged::{TaggedField, TaggedFields};
+pub(crate) use tagged::{TaggedSection, put_tagged_field_len};
 pub use wire::{Layout, Wire};

@@ -40,31 +40,18 @@ impl TaggedFields {
         TaggedFields(fields)
     }
 
-    /// Reads a struct's tagged fields. `declared` is shown the tag and length of each; it decodes
-    /// the value if the struct declares that tag, or else answers false and reads nothing.
-    pub(crate) fn decode(
-        reader: &mut Reader,
-        mut declared: impl FnMut((u32, usize), &mut Reader) -> Result<bool, DecodeError>,
-    ) -> Result<Self, DecodeError> {
-        let count = widen(reader.unsigned_varint()?);
-        reader.check_count(count, TAGGED_FIELD_LEN_MIN)?;
-        let mut unknown = Vec::new();
-        for done in 0..count {
-            let tag = reader.unsigned_varint()?;
-            let len = widen(reader.unsigned_varint()?);
-            if !declared((tag, len), reader)? {
-                if unknown.capacity() == 0 {
-                    unknown = reader.allocate(count - done)?;
-                }
-                unknown.push(TaggedField { tag, value: reader.slice(len)? });
-            }
+    /// Reads the tagged fields of a struct that declares none.
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let mut section = TaggedSection::begin(reader)?;
+        while section.next_tag(reader)?.is_some() {
+            section.keep_unknown(reader)?;
         }
-        Ok(TaggedFields::new(unknown))
+        Ok(section.into_unknown())
     }
 
     /// Writes how many tagged fields follow: the `declared_count` that the struct itself has to
     /// write, then these. Declared tags are below unknown ones, so the order is ascending.
-    pub(crate) fn encode_count<S: Sink>(
+    pub(crate) fn write_count<S: Sink>(
         &self,
         sink: &mut S,
         declared_count: u32,
@@ -74,7 +61,7 @@ impl TaggedFields {
     }
 
     /// Writes the fields.
-    pub(crate) fn encode<S: Sink>(&self, sink: &mut S) -> Result<(), EncodeError> {
+    pub(crate) fn write<S: Sink>(&self, sink: &mut S) -> Result<(), EncodeError> {
         self.0.iter().try_for_each(|field| {
             sink.put_unsigned_varint(field.tag);
             put_tagged_field_len(sink, field.value.len())?;
@@ -84,7 +71,7 @@ impl TaggedFields {
     }
 
     /// Refuses to lose the fields at a version that has no place for them.
-    pub(crate) fn encode_none(&self, layout: Layout) -> Result<(), EncodeError> {
+    pub(crate) fn write_none(&self, layout: Layout) -> Result<(), EncodeError> {
         if self.is_empty() { Ok(()) } else { Err(EncodeError::NoTaggedFields(layout.version)) }
     }
 }
@@ -92,6 +79,58 @@ impl TaggedFields {
 impl fmt::Debug for TaggedFields {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_map().entries(self.0.iter().map(|field| (field.tag, &field.value))).finish()
+    }
+}
+
+/// The tagged fields of a struct while they are read, one after the other.
+pub(crate) struct TaggedSection {
+    /// Fields not yet read, the current one included.
+    left: usize,
+    current: (u32, usize),
+    unknown: Vec<TaggedField>,
+}
+
+impl TaggedSection {
+    /// Begins with the count of fields.
+    pub(crate) fn begin(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let count = widen(reader.unsigned_varint()?);
+        reader.check_count(count, TAGGED_FIELD_LEN_MIN)?;
+        Ok(TaggedSection { left: count, current: (0, 0), unknown: Vec::new() })
+    }
+
+    /// The tag of the next field, whose value must then be read or kept.
+    pub(crate) fn next_tag(&mut self, reader: &mut Reader) -> Result<Option<u32>, DecodeError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let tag = reader.unsigned_varint()?;
+        self.current = (tag, widen(reader.unsigned_varint()?));
+        Ok(Some(tag))
+    }
+
+    /// Reads the value of a declared field.
+    pub(crate) fn read_value<T>(
+        &mut self,
+        reader: &mut Reader,
+        read: impl FnOnce(&mut Reader) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        self.left -= 1;
+        reader.within(self.current.1, read)
+    }
+
+    /// Keeps the value of an undeclared field.
+    pub(crate) fn keep_unknown(&mut self, reader: &mut Reader) -> Result<(), DecodeError> {
+        if self.unknown.capacity() == 0 {
+            self.unknown = reader.allocate(self.left)?;
+        }
+        self.left -= 1;
+        let (tag, len) = self.current;
+        self.unknown.push(TaggedField { tag, value: reader.slice(len)? });
+        Ok(())
+    }
+
+    pub(crate) fn into_unknown(self) -> TaggedFields {
+        TaggedFields::new(self.unknown)
     }
 }
 
@@ -112,7 +151,7 @@ mod tests {
     use super::*;
 
     fn decode(bytes: &'static [u8]) -> Result<TaggedFields, DecodeError> {
-        TaggedFields::decode(&mut Reader::new(Bytes::from_static(bytes)), |_, _| Ok(false))
+        TaggedFields::read(&mut Reader::new(Bytes::from_static(bytes)))
     }
 
     fn tags(fields: &TaggedFields) -> Vec<u32> {
@@ -137,7 +176,7 @@ mod tests {
     fn fields_are_not_lost_silently() {
         let fields = TaggedFields::new(vec![TaggedField { tag: 1, value: Bytes::new() }]);
         let layout = Layout { version: 3, flexible: false };
-        assert_eq!(fields.encode_none(layout), Err(EncodeError::NoTaggedFields(3)));
-        assert_eq!(TaggedFields::default().encode_none(layout), Ok(()));
+        assert_eq!(fields.write_none(layout), Err(EncodeError::NoTaggedFields(3)));
+        assert_eq!(TaggedFields::default().write_none(layout), Ok(()));
     }
 }

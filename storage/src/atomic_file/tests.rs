@@ -107,7 +107,10 @@ fn a_newer_format_is_told_from_damage() {
 
 proptest! {
     #[test]
-    fn no_other_length_is_accepted(content in prop::collection::vec(any::<u8>(), 0..200), more in 1usize..50) {
+    fn no_other_length_is_accepted(
+        content in prop::collection::vec(any::<u8>(), 0..200),
+        more in 1usize..50
+    ) {
         let whole = [&header(&content)[..], &content].concat();
         for len in 0..whole.len() {
             prop_assert!(parse(Bytes::copy_from_slice(&whole[..len])).is_err());

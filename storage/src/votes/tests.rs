@@ -372,7 +372,13 @@ proptest! {
     }
 
     #[test]
-    fn records_round_trip(slot: u32, place: u32, topic: u128, partition: i32, state: (u64, u64, u64)) {
+    fn records_round_trip(
+        slot: u32,
+        place: u32,
+        topic: u128,
+        partition: i32,
+        state: (u64, u64, u64)
+    ) {
         let (term, vote, commit) = state;
         let group = GroupId { topic: Uuid::from_u128(topic), partition };
         let changes = [

@@ -25,7 +25,8 @@ enum Step {
 fn any_step() -> impl Strategy<Value = Step> {
     let batches = || prop::collection::vec((1_u8..4, 0_u16..500), 0..5);
     prop_oneof![
-        6 => (batches(), any::<bool>()).prop_map(|(batches, new_term)| Step::Append { batches, new_term }),
+        6 => (batches(), any::<bool>())
+            .prop_map(|(batches, new_term)| Step::Append { batches, new_term }),
         2 => (0_u8..12, batches()).prop_map(|(back, then)| Step::Truncate { back, then }),
         2 => (0_u8..12).prop_map(|back| Step::Apply { back }),
         1 => (0_u8..=100).prop_map(|share| Step::AdvanceStart { share }),

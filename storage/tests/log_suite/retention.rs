@@ -144,7 +144,11 @@ fn a_crash_while_segments_are_deleted_leaves_a_readable_log() {
                 let trim = log.advance_log_start(7);
                 tokio::pin!(trim);
                 for _ in 0..Dice::new(seed).below(60) {
-                    tokio::select! { biased; _ = &mut trim => break, () = tokio::task::yield_now() => {} }
+                    tokio::select! {
+                        biased;
+                        _ = &mut trim => break,
+                        () = tokio::task::yield_now() => {}
+                    }
                 }
             }
             disk.power_cut(seed);

@@ -13,7 +13,11 @@ fn by_hand(records: &[(i64, i64)], timestamp: i64, upper: i64) -> Option<i64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 60,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_first_record_at_or_after_a_time(

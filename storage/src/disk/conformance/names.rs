@@ -1,4 +1,5 @@
-//! Names and directories.
+//! Names and directories: what open, rename and remove mean for those who hold a name, and for
+//! those who hold a file.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
