@@ -88,7 +88,7 @@ pub(super) fn plan(
         placement::check_explicit(image, wanted.assignments)
             .map_err(|error| Refusal::new(error_map::of_placement(&error), error))?
     };
-    Ok(PlannedTopic { id: new_topic_id(), name: wanted.name, partitions, configs })
+    Ok(PlannedTopic { id: Uuid::new_v4(), name: wanted.name, partitions, configs })
 }
 
 fn place(
@@ -152,9 +152,4 @@ pub(super) async fn wait_until_led(
     };
     // A client that asks too early is told so by the partitions themselves.
     let _ = timeout(patience, led).await;
-}
-
-/// Kafka keeps ids that begin with a dash in base 64 away from people's command lines.
-fn new_topic_id() -> Uuid {
-    Uuid::new_v4()
 }
