@@ -98,8 +98,8 @@ fn a_newer_format_is_refused_whatever_else_it_says() {
     assert!(error.to_string().contains("reads up to 1"), "{error}");
 }
 
-/// Why the directory is refused, once nobody has it. A child that another test forks in this process
-/// holds a copy of every descriptor, and with it the lock, until it has become another program.
+/// Why the directory is refused, once nobody has it. A child that another test forks in this
+/// process holds a copy of every descriptor, and with it the lock, until it is another program.
 fn refusal(path: &Path) -> DataDirError {
     loop {
         match DataDir::open(path, 3, ID).unwrap_err() {
