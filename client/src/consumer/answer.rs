@@ -33,9 +33,15 @@ impl Fetcher {
             Ok(found) => {
                 // Even the end of an empty partition is an offset; a broker without it has none.
                 let offset = found.map_or(0, |found| found.offset);
-                // A reset after the caller has read on must not take the position ahead of it.
-                assignment.position.get_or_insert(offset);
                 assignment.next_fetch = NextFetch::From { offset, last_epoch: None };
+                if assignment.position.is_none() {
+                    assignment.position = Some(offset);
+                    return;
+                }
+                // A reset: the position changes when the caller has had what was read before it.
+                let (place, generation) = (look_up.place, look_up.generation);
+                let content = Content::Skipped(offset);
+                board.push(Chunk { place, generation, content, bytes: 0 });
             }
             // Looking up has its own patience; when that is over, so is the reading.
             Err(error) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use thalweg_client::protocol::{ApiKey, Reader, RequestHeader};
+use thalweg_client::protocol::{Reader, RequestHeader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -35,7 +35,7 @@ async fn talk(mut stream: TcpStream, id: i32, shared: Arc<Shared>) {
             Some(Fault::HangUp) => return,
             Some(Fault::FallSilent) => std::future::pending().await,
             Some(Fault::Say(bytes)) => {
-                shared.produced.notify_waiters();
+                shared.progress.notify_waiters();
                 if stream.write_all(bytes).await.is_err() {
                     return;
                 }
@@ -43,16 +43,14 @@ async fn talk(mut stream: TcpStream, id: i32, shared: Arc<Shared>) {
             }
             Some(Fault::Hold) => {
                 shared.lock().held += 1;
-                shared.produced.notify_waiters();
+                shared.progress.notify_waiters();
                 shared.released.notified().await;
                 shared.lock().held -= 1;
             }
             _ => {}
         }
         let reply = answer(&shared, id, &header, reader, fault.as_ref()).await;
-        if api == ApiKey::Produce {
-            shared.produced.notify_waiters();
-        }
+        shared.progress.notify_waiters();
         let frame = match reply {
             Reply::Frame(frame) if fault != Some(Fault::DoAndHangUp) => frame,
             Reply::Nothing => continue,

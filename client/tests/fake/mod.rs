@@ -49,7 +49,7 @@ pub(crate) struct FakeCluster {
 pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) released: Notify,
-    pub(crate) produced: Notify,
+    pub(crate) progress: Notify,
 }
 
 #[derive(Default)]
@@ -79,7 +79,7 @@ impl FakeCluster {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             released: Notify::new(),
-            produced: Notify::new(),
+            progress: Notify::new(),
         });
         let (mut accepting, mut addresses) = (Vec::new(), Vec::new());
         for id in (1..).take(brokers) {
@@ -124,11 +124,11 @@ impl FakeCluster {
     pub(crate) async fn until(&self, is_so: impl Fn(&State) -> bool) {
         let waiting = async {
             loop {
-                let produced = self.shared.produced.notified();
+                let progress = self.shared.progress.notified();
                 if is_so(&self.state()) {
                     return;
                 }
-                produced.await;
+                progress.await;
             }
         };
         let limit = std::time::Duration::from_secs(20);
