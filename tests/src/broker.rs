@@ -10,10 +10,12 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{io, panic, thread};
 
-use thalweg::broker::Broker;
+use thalweg::broker::{Broker, StartError};
 use thalweg::config::{BrokerConfig, Layers, ServeFlags};
+use thalweg_storage::data_dir::DataDirError;
 
 use crate::topic;
+use crate::wait::eventually;
 use crate::wire::Wire;
 
 static SHARD_PANICS: AtomicUsize = AtomicUsize::new(0);
@@ -42,7 +44,7 @@ impl LocalBroker {
         };
         let layers = Layers { flags: Some(&flags), ..Layers::default() };
         let config = BrokerConfig::from_layers(layers).expect("the test's settings are valid");
-        let broker = Broker::start(config).expect("the broker starts");
+        let broker = start_once_free(&config);
         let broker = LocalBroker { address: broker.address(), broker: Some(broker) };
         topic::await_leaders(&mut broker.connect());
         broker
@@ -82,6 +84,15 @@ impl Drop for LocalBroker {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A process that another test is just spawning has all our files open until it executes its
+/// program, and so may hold the lock of a directory whose broker has stopped.
+fn start_once_free(config: &BrokerConfig) -> Broker {
+    eventually("the data directory is free", || match Broker::start(config.clone()) {
+        Err(StartError::DataDir(DataDirError::InUse { .. })) => None,
+        started => Some(started.expect("the broker starts")),
+    })
 }
 
 fn count_shard_panics() {
