@@ -1,5 +1,5 @@
-//! The partition consumer against brokers that move leadership, damage batches and cut logs: what is
-//! in the log is read once, in order, and whatever stands in the way is named.
+//! The partition consumer against brokers that move leadership, damage batches and cut logs: what
+//! is in the log is read once, in order, and whatever stands in the way is named.
 
 mod fake;
 
