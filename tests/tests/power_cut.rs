@@ -93,6 +93,28 @@ fn a_new_topic_survives_from_its_first_acknowledged_record() {
     }
 }
 
+/// What the tests above would see of a broker that answers too early.
+#[test]
+fn a_topic_that_waives_the_flush_loses_what_was_acknowledged() {
+    for filesystem in [Filesystem::Ext4, Filesystem::Xfs] {
+        let Some(mut mount) = mounted(filesystem) else { continue };
+        let data_dir = mount.path().join("data");
+        let broker = BrokerProcess::start(BINARY, &data_dir, &[]).unwrap();
+        let configs = [("write.caching", "true"), ("flush.ms", "3600000")];
+        topic::create(&mut broker.connect(), TOPIC, 1, &configs);
+        let load = Load::start(broker.address(), TOPIC, 1);
+        load.go_on_for(100);
+        mount.cut_power();
+        broker.kill();
+        let acknowledged = load.finish().counts[0];
+        mount.restore_power();
+        let broker = BrokerProcess::start(BINARY, &data_dir, &[]).unwrap();
+        let end = topic::offset_at(&mut broker.connect(), TOPIC, 0, topic::LATEST);
+        broker.kill();
+        assert!(u64::try_from(end).unwrap() < acknowledged, "{filesystem:?}: {end} are left");
+    }
+}
+
 #[test]
 fn a_cut_really_loses_what_was_not_flushed() {
     for filesystem in [Filesystem::Ext4, Filesystem::Xfs] {
