@@ -355,6 +355,22 @@ async fn what_is_not_there_is_an_error_at_once() {
 }
 
 #[tokio::test]
+async fn a_topic_that_is_deleted_is_reported_as_gone() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 1);
+    fill(&cluster, 0, 1);
+    let builder = consumer(&cluster).await.partition("t", 0, StartAt::Earliest);
+    let mut consumer = builder.build().await.unwrap();
+    for offset in 0..10 {
+        assert_eq!(one(&mut consumer).await.unwrap().1, offset);
+    }
+    cluster.state().topics.clear();
+    let error = one(&mut consumer).await.unwrap_err();
+    assert!(matches!(error.fault, ConsumeFault::Topic(_)), "{error}");
+    assert_eq!(error.offset, Some(10));
+}
+
+#[tokio::test]
 async fn a_refusal_that_will_not_pass_is_reported() {
     let cluster = FakeCluster::start(1).await;
     cluster.topic("t", 1);

@@ -188,6 +188,24 @@ async fn a_record_that_cannot_be_delivered_fails_in_time() {
 }
 
 #[tokio::test]
+async fn time_runs_out_in_a_queue_too() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 2);
+    let timeout = Duration::from_millis(200);
+    let builder = producer(&cluster).await.max_in_flight(1).idempotent(false);
+    let producer = builder.delivery_timeout(timeout).build();
+    cluster.fault(ApiKey::Produce, Fault::Hold);
+    let held = producer.enqueue(Record::to("t").partition(0)).await.unwrap();
+    cluster.until(|state| state.held == 1).await;
+    // It stands in line for a broker that is busy for longer than it can wait.
+    let error = producer.send(Record::to("t").partition(1)).await.unwrap_err();
+    let unsent = matches!(error.fault, ProduceFault::TimedOut { may_be_written: false, .. });
+    assert!(unsent && !error.may_be_written(), "{error}");
+    cluster.release();
+    assert!(held.await.is_ok());
+}
+
+#[tokio::test]
 async fn sending_waits_for_memory_and_goes_on_when_there_is_some() {
     let cluster = FakeCluster::start(1).await;
     cluster.topic("t", 1);

@@ -173,8 +173,10 @@ impl Cluster {
             let (fault, limit) = match (outcome, self.metadata().topic(&name)) {
                 (_, Some(topic)) if topic.error.is_none() => return Ok(topic.clone()),
                 (Err(error), _) => (TopicFault::Unanswered(error), deadline),
-                // The reading began before our interest was known: the next one will tell.
-                (Ok(()), None) => continue,
+                // The reading may have begun before our interest was known: the next one will tell.
+                (Ok(()), None) => {
+                    (TopicFault::Refused(ErrorCode::UnknownTopicOrPartition), give_up)
+                }
                 (Ok(()), Some(topic)) => match topic.error {
                     ErrorCode::UnknownTopicOrPartition if !create => {
                         (TopicFault::Refused(topic.error), give_up)

@@ -17,7 +17,7 @@ use super::fetched::Reading;
 use super::fetcher::{Fetcher, LookUp};
 use super::request::Asked;
 use crate::address::BrokerAddress;
-use crate::cluster::{Broker, FoundOffset, Isolation, PartitionError};
+use crate::cluster::{Broker, FoundOffset, Isolation, PartitionError, TopicFault};
 use crate::error::RequestError;
 
 impl Fetcher {
@@ -174,6 +174,23 @@ impl Fetcher {
             let offset = fetched.next.map_or(asked.offset, |(offset, _)| offset);
             self.fail_at(asked, offset, broker, ConsumeFault::Batch(fault));
         }
+    }
+
+    /// The cluster does not know the topic any more.
+    pub(super) fn on_gone(&self, asked: &Asked, error: ErrorCode) {
+        let mut board = self.board.lock();
+        let Some(assignment) = board.current(asked.place, asked.generation) else { return };
+        assignment.has_failed = true;
+        let error = ConsumeError {
+            partition: asked.partition.as_ref().clone(),
+            offset: Some(asked.offset),
+            broker: None,
+            fault: ConsumeFault::Topic(Box::new(TopicFault::Refused(error))),
+        };
+        let (place, generation) = (asked.place, asked.generation);
+        board.push(Chunk { place, generation, content: Content::Failed(error), bytes: 0 });
+        drop(board);
+        self.board.arrival.notify_one();
     }
 
     fn on_out_of_range(&mut self, asked: &Asked, broker: &BrokerAddress) {

@@ -28,6 +28,8 @@ pub(super) struct BoardState {
     places: HashMap<TopicPartition, usize>,
     chunks: VecDeque<Chunk>,
     buffered_bytes: usize,
+    /// The fetcher has nothing to do until there is more room.
+    wants_room: bool,
 }
 
 /// A partition that the consumer reads.
@@ -49,6 +51,8 @@ pub(super) struct Assignment {
     pub(super) is_busy: bool,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
+    /// Since when the cluster has not known the topic.
+    pub(super) unknown_since: Option<Instant>,
 }
 
 /// What to fetch next.
@@ -107,6 +111,7 @@ impl From<(TopicPartition, StartAt)> for Assignment {
             is_busy: false,
             failures: 0,
             retry_at: None,
+            unknown_since: None,
         };
         assignment.start_at(start);
         assignment
@@ -123,6 +128,7 @@ impl Assignment {
         self.is_busy = false;
         self.failures = 0;
         self.retry_at = None;
+        self.unknown_since = None;
         self.next_fetch = NextFetch::LookUp(start);
         if let StartAt::Offset(offset) = start {
             self.position = Some(offset);
@@ -151,6 +157,7 @@ impl Board {
             places: HashMap::new(),
             chunks: VecDeque::new(),
             buffered_bytes: 0,
+            wants_room: false,
         };
         assignments.into_iter().for_each(|assignment| state.assign(assignment));
         Board { settings, state: Mutex::new(state), bell: Notify::new(), arrival: Notify::new() }
@@ -187,6 +194,16 @@ impl BoardState {
 
     pub(super) fn buffered_bytes(&self) -> usize {
         self.buffered_bytes
+    }
+
+    /// Asks to be told of more room.
+    pub(super) fn want_room(&mut self) {
+        self.wants_room = true;
+    }
+
+    /// Whether the fetcher is to be told that a chunk has been taken.
+    pub(super) fn take_want_of_room(&mut self) -> bool {
+        std::mem::take(&mut self.wants_room)
     }
 
     pub(super) fn push(&mut self, chunk: Chunk) {

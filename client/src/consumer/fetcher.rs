@@ -11,8 +11,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use thalweg_protocol::NodeId;
 use thalweg_protocol::messages::FetchResponse;
+use thalweg_protocol::{ErrorCode, NodeId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -167,7 +167,8 @@ impl Fetcher {
         let mut wake: Option<Instant> = None;
         let mut by_leader: HashMap<NodeId, Vec<Asked>> = HashMap::new();
         let mut is_any_unrouted = false;
-        let buffered = {
+        let mut gone = Vec::new();
+        {
             let mut board = self.board.lock();
             let metadata = self.metadata.borrow_and_update();
             for (place, assignment) in board.assignments.iter_mut().enumerate() {
@@ -179,13 +180,23 @@ impl Fetcher {
                 }
                 let Some(asked) = Asked::from(place, assignment, &metadata) else { continue };
                 let TopicPartition { topic, partition } = &*assignment.partition;
-                match metadata.leader(topic, *partition) {
-                    Some(leader) => by_leader.entry(leader.id).or_default().push(asked),
-                    None => is_any_unrouted = true,
+                if let Some(leader) = metadata.leader(topic, *partition) {
+                    assignment.unknown_since = None;
+                    by_leader.entry(leader.id).or_default().push(asked);
+                    continue;
+                }
+                is_any_unrouted = true;
+                // A topic may be unknown to a broker for a moment; longer means that it is gone.
+                let error = metadata.topic(topic).map_or(ErrorCode::None, |topic| topic.error);
+                if error == ErrorCode::UnknownTopicOrPartition {
+                    let since = *assignment.unknown_since.get_or_insert(now);
+                    if now - since >= self.cluster.options.unknown_topic_wait {
+                        gone.push((asked, error));
+                    }
                 }
             }
-            board.buffered_bytes()
-        };
+        }
+        gone.iter().for_each(|(asked, error)| self.on_gone(asked, *error));
         if is_any_unrouted {
             self.want_metadata();
         }
@@ -194,29 +205,32 @@ impl Fetcher {
             if let Some(retry_at) = lane.retry_at.filter(|retry_at| *retry_at > now) {
                 wake = wake.into_iter().chain(Some(retry_at)).min();
             } else if !lane.is_busy {
-                self.fetch_from(node, asked, buffered);
+                self.fetch_from(node, asked);
             }
         }
         wake
     }
 
-    fn fetch_from(&mut self, node: NodeId, asked: Vec<Asked>, buffered: usize) {
+    fn fetch_from(&mut self, node: NodeId, asked: Vec<Asked>) {
         let settings = &self.board.settings;
-        let taken = buffered + self.reserved;
+        let address = self.metadata.borrow().brokers.get(&node).map(|it| it.address.clone());
+        let Some(address) = address else { return };
+        let mut board = self.board.lock();
+        let taken = board.buffered_bytes() + self.reserved;
         let room = settings.prefetch_bytes.saturating_sub(taken);
         // Little room makes for little answers: wait until there is some, unless it is all there
         // is.
         if taken > 0 && room < settings.partition_max_bytes.min(settings.max_bytes) {
+            board.want_room();
             return;
         }
         let reserved = settings.max_bytes.min(room.max(settings.partition_max_bytes));
-        let address = self.metadata.borrow().brokers.get(&node).map(|it| it.address.clone());
-        let Some(address) = address else { return };
         for one in &asked {
-            if let Some(assignment) = self.board.lock().current(one.place, one.generation) {
+            if let Some(assignment) = board.current(one.place, one.generation) {
                 assignment.is_busy = true;
             }
         }
+        drop(board);
         self.reserved += reserved;
         self.lanes.entry(node).or_default().is_busy = true;
         let (pool, board) = (self.pool.clone(), self.board.clone());

@@ -226,12 +226,11 @@ impl PartitionConsumer {
     /// Takes note of something read. Gives the batch, if it is one for the caller.
     fn open(&self, chunk: Chunk) -> Result<Option<Arrived>, ConsumeError> {
         let Chunk { place, generation, content, bytes } = chunk;
-        if bytes > 0 {
-            // There is room to read ahead again.
-            self.board.bell.notify_one();
-        }
         let settings = &self.board.settings;
         let mut board = self.board.lock();
+        if bytes > 0 && board.take_want_of_room() {
+            self.board.bell.notify_one();
+        }
         let Some(assignment) = board.current(place, generation) else { return Ok(None) };
         let (view, start) = match content {
             Content::Batch { view, start } => (view, start),

@@ -40,8 +40,8 @@ pub(super) struct Driver {
     /// Slots to look at in this turn.
     due: VecDeque<usize>,
     /// Slots without a leader, and those without an identity.
-    unrouted: Vec<usize>,
-    unidentified: Vec<usize>,
+    unrouted: BTreeSet<usize>,
+    unidentified: BTreeSet<usize>,
     identity: Option<Identity>,
     is_identifying: bool,
     is_refreshing: bool,
@@ -70,7 +70,7 @@ struct Lane {
     /// Slots with a batch to send.
     waiting: VecDeque<usize>,
     /// Slots whose open batch goes along once nothing is under way.
-    lingering: Vec<usize>,
+    lingering: BTreeSet<usize>,
     /// The broker asked for a pause that is not over yet (KIP-219).
     is_throttled: bool,
 }
@@ -100,8 +100,8 @@ impl Driver {
             parts: Vec::new(),
             lanes: HashMap::new(),
             due: VecDeque::new(),
-            unrouted: Vec::new(),
-            unidentified: Vec::new(),
+            unrouted: BTreeSet::new(),
+            unidentified: BTreeSet::new(),
             identity: None,
             is_identifying: false,
             is_refreshing: false,
@@ -149,6 +149,8 @@ impl Driver {
         {
             self.timers.pop_first();
             self.parts[slot].timer = None;
+            // Time is up for its batches even while they wait for a busy or unreachable broker.
+            self.expire(slot, now);
             self.queue(slot);
         }
         self.relieve_starvation();
@@ -181,7 +183,7 @@ impl Driver {
         }
     }
 
-    fn queue_all(&mut self, slots: Vec<usize>) {
+    fn queue_all(&mut self, slots: BTreeSet<usize>) {
         slots.into_iter().for_each(|slot| self.queue(slot));
     }
 
@@ -269,7 +271,7 @@ impl Driver {
 
     /// Asks for an identity other than `stale`, for a slot that cannot go on without.
     fn want_identity(&mut self, slot: usize, stale: Option<Identity>) {
-        self.unidentified.push(slot);
+        self.unidentified.insert(slot);
         if self.is_identifying || (self.identity.is_some() && self.identity != stale) {
             return;
         }

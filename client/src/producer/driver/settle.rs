@@ -1,6 +1,7 @@
 //! What answers mean: batches are settled or stay in line, brokers have room again. Every batch
 //! that was sent passes here exactly once for each attempt.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ impl Driver {
     ) {
         let lane = self.lanes.entry(node).or_default();
         lane.in_flight -= 1;
-        let lingering =
-            if lane.in_flight == 0 { std::mem::take(&mut lane.lingering) } else { Vec::new() };
+        let is_idle = lane.in_flight == 0;
+        let lingering = if is_idle { std::mem::take(&mut lane.lingering) } else { BTreeSet::new() };
         let answers = match outcome {
             Ok(Some(response)) => {
                 self.throttle(node, response.throttle_time_ms);

@@ -31,7 +31,7 @@ impl Driver {
             return;
         }
         let Some(leader) = self.leader(slot) else {
-            self.unrouted.push(slot);
+            self.unrouted.insert(slot);
             self.want_metadata();
             return;
         };
@@ -45,7 +45,7 @@ impl Driver {
             }
         } else if let Some(ripe_at) = ripe_at {
             self.set_timer(slot, ripe_at);
-            self.lanes.entry(leader).or_default().lingering.push(slot);
+            self.lanes.entry(leader).or_default().lingering.insert(slot);
         }
     }
 
@@ -108,7 +108,7 @@ impl Driver {
     }
 
     /// Fails what was not acknowledged in time, sealed or not, and arranges for the next time.
-    fn expire(&mut self, slot: usize, now: Instant) {
+    pub(super) fn expire(&mut self, slot: usize, now: Instant) {
         let timeout = self.shared.settings.delivery_timeout;
         let accumulator = self.parts[slot].accumulator.clone();
         while let Some(overdue) = accumulator.take_opened_before(now.checked_sub(timeout)) {
