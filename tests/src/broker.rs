@@ -14,7 +14,6 @@ use thalweg::broker::{Broker, StartError};
 use thalweg::config::{BrokerConfig, Layers, ServeFlags};
 use thalweg_storage::data_dir::DataDirError;
 
-use crate::topic;
 use crate::wait::eventually;
 use crate::wire::Wire;
 
@@ -45,9 +44,7 @@ impl LocalBroker {
         let layers = Layers { flags: Some(&flags), ..Layers::default() };
         let config = BrokerConfig::from_layers(layers).expect("the test's settings are valid");
         let broker = start_once_free(&config);
-        let broker = LocalBroker { address: broker.address(), broker: Some(broker) };
-        topic::await_leaders(&mut broker.connect());
-        broker
+        LocalBroker { address: broker.address(), broker: Some(broker) }
     }
 
     /// Where it listens.

@@ -1,13 +1,13 @@
 //! A broker in a process of its own, which can be killed.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use crate::topic;
 use crate::wire::Wire;
 
 /// A running broker process; killed when dropped.
@@ -15,6 +15,7 @@ use crate::wire::Wire;
 pub struct BrokerProcess {
     child: Child,
     address: SocketAddr,
+    admin_address: SocketAddr,
     stderr: File,
 }
 
@@ -29,14 +30,26 @@ impl BrokerProcess {
         data_dir: &Path,
         settings: &[(&str, &str)],
     ) -> Result<BrokerProcess, String> {
+        let set =
+            settings.iter().flat_map(|(key, value)| ["--set".into(), format!("{key}={value}")]);
+        Self::start_with(binary, data_dir, &set.collect::<Vec<_>>())
+    }
+
+    /// The same with any arguments.
+    ///
+    /// # Panics
+    /// As [`BrokerProcess::start`].
+    pub fn start_with(
+        binary: &str,
+        data_dir: &Path,
+        arguments: &[impl AsRef<OsStr>],
+    ) -> Result<BrokerProcess, String> {
         // A file and not a pipe, so that nobody must read along.
         let stderr = tempfile::tempfile().expect("a temporary file");
         let mut command = Command::new(binary);
         command.args(["--output", "json", "serve", "--listen", "127.0.0.1:0"]);
-        command.args(["--admin-listen", "off", "--data-dir"]).arg(data_dir);
-        for (key, value) in settings {
-            command.arg("--set").arg(format!("{key}={value}"));
-        }
+        command.args(["--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
+        command.args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(stderr.try_clone().expect("a second handle"));
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{binary}: {error}"));
@@ -48,16 +61,31 @@ impl BrokerProcess {
             return Err(text(&stderr));
         }
         let announced: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
-        let address = announced["clients"].as_str().and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address in {line}"));
-        let broker = BrokerProcess { child, address, stderr };
-        topic::await_leaders(&mut broker.connect());
-        Ok(broker)
+        let address = |of: &str| {
+            let address = announced[of].as_str().and_then(|address| address.parse().ok());
+            address.unwrap_or_else(|| panic!("no address of {of} in {line}"))
+        };
+        let (address, admin_address) = (address("clients"), address("admin"));
+        Ok(BrokerProcess { child, address, admin_address, stderr })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The page that Prometheus reads.
+    ///
+    /// # Panics
+    /// If the admin server does not answer with it.
+    pub fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.admin_address).expect("the admin server listens");
+        let request = "GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("the request is taken");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the answer is text");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
     }
 
     /// The process's id.
@@ -88,10 +116,18 @@ impl BrokerProcess {
     /// # Panics
     /// If it cannot be asked.
     pub fn terminate(mut self) -> ExitStatus {
+        self.signal(libc::SIGTERM);
+        self.child.wait().expect("the process can be waited for")
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn signal(&self, signal: libc::c_int) {
         let pid = libc::pid_t::try_from(self.child.id()).expect("a process id");
         // SAFETY: sends a signal to a child that has not been waited for, so the id is still its.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
-        self.child.wait().expect("the process can be waited for")
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
     fn end(&mut self) {

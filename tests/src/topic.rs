@@ -13,11 +13,10 @@ use thalweg_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, TopicProduceData,
 };
 use thalweg_protocol::messages::{
-    CreateTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    CreateTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest,
 };
 use thalweg_protocol::{ErrorCode, KafkaStr, TopicId};
 
-use crate::wait::eventually;
 use crate::wire::Wire;
 
 /// The last versions in which topics go by name.
@@ -56,20 +55,6 @@ pub fn create(wire: &mut Wire, name: &str, partitions: i32, configs: &[(&str, &s
     let code = ErrorCode::from(created.error_code);
     assert_eq!(code, ErrorCode::None, "{name}: {:?}", created.error_message);
     TopicId(created.topic_id)
-}
-
-/// Waits until every partition has a leader: a restarted broker takes connections a moment before
-/// it leads, as clients are used to.
-///
-/// # Panics
-/// If that does not happen in time.
-pub fn await_leaders(wire: &mut Wire) {
-    eventually("every partition has a leader", || {
-        let every = MetadataRequest { topics: None, ..Default::default() };
-        let metadata = wire.call(&every, 9).expect("Metadata is answered");
-        let mut partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
-        partitions.all(|partition| partition.leader_id >= 0).then_some(())
-    });
 }
 
 /// An uncompressed batch of these values, without keys, stamped now.

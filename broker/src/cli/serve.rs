@@ -20,7 +20,7 @@ use crate::config::{self, BrokerConfig, LogFormat, LogOutput, ServeFlags};
 pub(super) fn run(flags: &ServeFlags, printer: &mut Printer) -> Result<(), Failure> {
     let started = Instant::now();
     let config = config::load(flags).map_err(Box::new)?;
-    log_to_stderr(&config.log)?;
+    let log_filter = log_to_stderr(&config.log)?;
     match file_limit::raise() {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
@@ -29,11 +29,20 @@ pub(super) fn run(flags: &ServeFlags, printer: &mut Printer) -> Result<(), Failu
         std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let shards = config.shard_count();
     let broker = Broker::start(config).map_err(Box::new)?;
+    let broken = |source| Failure::io("cannot wait for signals", source);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(broken)?;
+    // Before the announcement: whoever reads it may send a signal at once.
+    let signals = runtime.block_on(async { Signals::listen() }).map_err(broken)?;
     announce(&broker, &data_dir, shards, started.elapsed(), printer)?;
-    until_told_to_stop(broker, flags.config.as_deref())
+    let reload = |broker: &Broker| reload(broker, flags.config.as_deref(), &log_filter);
+    runtime.block_on(until_told_to_stop(broker, signals, reload))
 }
 
-fn log_to_stderr(log: &LogOutput) -> Result<(), Failure> {
+/// Changes what is logged from now on.
+type SetLogFilter = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error>>;
+
+fn log_to_stderr(log: &LogOutput) -> Result<SetLogFilter, Failure> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| {
         Failure::Usage(format!("log.filter '{}' cannot be read: {error}", log.filter))
     })?;
@@ -41,11 +50,20 @@ fn log_to_stderr(log: &LogOutput) -> Result<(), Failure> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let installed = match log.format {
-        LogFormat::Text => subscriber.try_init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+    let (installed, set): (_, SetLogFilter) = match log.format {
+        LogFormat::Text => {
+            let subscriber = subscriber.with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            (subscriber.try_init(), Box::new(move |filter| handle.reload(filter)))
+        }
+        LogFormat::Json => {
+            let subscriber = subscriber.json().flatten_event(true).with_filter_reloading();
+            let handle = subscriber.reload_handle();
+            (subscriber.try_init(), Box::new(move |filter| handle.reload(filter)))
+        }
     };
-    installed.map_err(|error| Failure::Failed(format!("cannot begin to log: {error}")))
+    installed.map_err(|error| Failure::Failed(format!("cannot begin to log: {error}")))?;
+    Ok(set)
 }
 
 #[derive(serde::Serialize)]
@@ -126,58 +144,65 @@ fn for_people(it: &Announcement<'_>) -> String {
     )
 }
 
-/// SIGTERM and SIGINT, from now on: before this the signals end the process.
-struct StopSignals {
+/// What operators send, from now on: before this the signals end the process.
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
-impl StopSignals {
+enum Told {
+    Stop,
+    Reload,
+}
+
+impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(StopSignals {
+        Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::Reload,
         }
+    }
+
+    /// SIGTERM or SIGINT; it is too late to reload anything.
+    async fn stop(&mut self) {
+        while let Told::Reload = self.next().await {}
     }
 }
 
-fn until_told_to_stop(broker: Broker, file: Option<&Path>) -> Result<(), Failure> {
-    let broken = |source| Failure::io("cannot wait for signals", source);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(broken)?;
-    runtime.block_on(async {
-        let mut stop = StopSignals::listen().map_err(broken)?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
-        loop {
-            tokio::select! {
-                () = stop.next() => break,
-                _ = hangup.recv() => reload(&broker, file),
-            }
+async fn until_told_to_stop(
+    broker: Broker,
+    mut signals: Signals,
+    reload: impl Fn(&Broker),
+) -> Result<(), Failure> {
+    while let Told::Reload = signals.next().await {
+        reload(&broker);
+    }
+    tracing::info!("stopping; a second signal ends the process at once");
+    #[expect(clippy::disallowed_methods, reason = "this thread is no shard")]
+    let stopping = tokio::task::spawn_blocking(move || broker.stop());
+    tokio::select! {
+        stopped = stopping => stopped
+            .map_err(|_panicked| Failure::Failed("the broker did not stop cleanly".into()))?,
+        () = signals.stop() => {
+            tracing::warn!("ended without waiting");
+            std::process::exit(Exit::Interrupted as i32)
         }
-        tracing::info!("stopping; a second signal ends the process at once");
-        #[expect(clippy::disallowed_methods, reason = "this thread is no shard")]
-        let stopping = tokio::task::spawn_blocking(move || broker.stop());
-        tokio::select! {
-            stopped = stopping => stopped
-                .map_err(|_panicked| Failure::Failed("the broker did not stop cleanly".into())),
-            () = stop.next() => {
-                tracing::warn!("ended without waiting");
-                std::process::exit(Exit::Interrupted as i32)
-            }
-        }
-    })?;
+    }
     tracing::info!("stopped");
     Ok(())
 }
 
-fn reload(broker: &Broker, file: Option<&Path>) {
+fn reload(broker: &Broker, file: Option<&Path>, log_filter: &SetLogFilter) {
     let Some(file) = file else {
         tracing::warn!("SIGHUP: there is no configuration file to read again (--config FILE)");
         return;
@@ -194,6 +219,11 @@ fn reload(broker: &Broker, file: Option<&Path>) {
             }
             for name in &reload.needs_restart {
                 tracing::warn!(name, "SIGHUP: setting will count after a restart");
+            }
+            // The filter was read when the file was: it cannot be refused here.
+            let filter = EnvFilter::try_new(&reload.config.log.filter).ok();
+            if let Some(Err(error)) = filter.map(log_filter) {
+                tracing::error!(%error, "SIGHUP: what is logged stays as it is");
             }
             broker.reconfigure(reload.config);
         }

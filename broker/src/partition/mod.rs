@@ -85,6 +85,8 @@ pub(crate) struct Partition {
     group: RefCell<Group>,
     state: RefCell<State>,
     topic_metrics: TopicMetrics,
+    /// What the topic's metrics hold of this log's size.
+    counted_bytes: Cell<i64>,
     /// Whether someone waits for `acks=1`: only then is a mere write worth a step.
     wants_written: Rc<Cell<bool>>,
 }
@@ -141,6 +143,9 @@ impl Partition {
             env.metrics.on_damage_found();
             error!(topic = %name, partition = id.partition, %range, "damage found on disk: the range is kept and not served");
         }
+        let cut_bytes = report.segments.iter().map(|segment| segment.bytes_cut).sum();
+        let rebuilt = report.segments.iter().filter(|segment| segment.ledger_rebuilt).count();
+        env.metrics.on_recovered(cut_bytes, rebuilt.try_into().unwrap_or(u64::MAX));
         let lone_voter = replicas == [env.node];
         let applied =
             if lone_voter { log.last_index() } else { hard_state.commit.min(log.last_index()) };
@@ -182,6 +187,7 @@ impl Partition {
             group,
             state,
             topic_metrics,
+            counted_bytes: Cell::new(0),
             wants_written,
         }))
     }
@@ -192,6 +198,9 @@ impl Partition {
         let progress = self.group.borrow_mut().step();
         if progress.lost_leadership {
             self.on_leadership_lost();
+        }
+        if progress.campaigned {
+            self.env.metrics.on_election();
         }
         if let Some(term) = progress.became_leader {
             let mut state = self.state.borrow_mut();
@@ -263,6 +272,12 @@ impl Partition {
     /// Bytes on disk, without preallocated space.
     pub(crate) fn size_bytes(&self) -> u64 {
         self.log.size_bytes()
+    }
+
+    /// Brings the topic's metrics up to the log's size.
+    pub(crate) fn count_size(&self) {
+        let bytes = i64::try_from(self.size_bytes()).unwrap_or(i64::MAX);
+        self.topic_metrics.add_log_bytes(bytes - self.counted_bytes.replace(bytes));
     }
 
     /// Refuses everything from now on, saves what the next start would otherwise rebuild, and

@@ -55,6 +55,8 @@ pub(crate) struct Group {
     told_leader: Option<u32>,
     /// Term and vote last given to the votes file.
     vote: (u64, u64),
+    /// This broker has voted for itself since the last step.
+    campaigned: bool,
 }
 
 /// A ready whose writes are under way.
@@ -72,6 +74,8 @@ pub(crate) struct Progress {
     pub(crate) became_leader: Option<u32>,
     /// This broker led before this step and does not any more.
     pub(crate) lost_leadership: bool,
+    /// This broker stood for election.
+    pub(crate) campaigned: bool,
     /// Everything up to here is committed.
     pub(crate) commit: u64,
 }
@@ -112,6 +116,7 @@ impl Group {
             lone_voter,
             told_leader: None,
             vote: (hard_state.term, hard_state.vote),
+            campaigned: false,
         };
         if lone_voter {
             group.raw.campaign().expect("a lone voter can always campaign");
@@ -175,6 +180,7 @@ impl Group {
         Progress {
             became_leader: is_leader.filter(|_| is_leader != was_leader),
             lost_leadership: was_leader.is_some() && is_leader != was_leader,
+            campaigned: std::mem::take(&mut self.campaigned),
             commit: self.raw.raft.raft_log.committed.min(self.log.last_index()),
         }
     }
@@ -214,6 +220,7 @@ impl Group {
 
     fn save_vote(&mut self, number: u64, hard: &HardState) {
         self.vote = (hard.term, hard.vote);
+        self.campaigned |= hard.vote == self.raw.raft.id;
         let state = votes::HardState { term: hard.term, vote: hard.vote, commit: hard.commit };
         let (id, votes) = (self.id, Rc::clone(&self.votes));
         let saved = votes.save(vec![(id, state)]);

@@ -20,8 +20,11 @@ use tracing::debug;
 
 use super::dispatch::{self, Answer, Pending};
 use super::memory::Share;
+use crate::admin::metrics::Metrics;
 use crate::shard::Shard;
 
+/// A frame's size comes before it.
+const SIZE_PREFIX_BYTES: usize = 4;
 /// Requests of one connection that may be under way at once.
 const PIPELINE_MAX: usize = 64;
 /// Small frames are read through a buffer of this size, so that one system call gets many.
@@ -94,9 +97,10 @@ pub(crate) async fn serve(
     let stall = Duration::from_millis(shard.node.config().limits.frame_stall_ms);
     let (read, write) = stream.into_split();
     let (queue, answers) = mpsc::channel(PIPELINE_MAX);
+    let metrics = shard.env.metrics.clone();
     let connection = Rc::new(Connection { shard });
     let reading = read_requests(read, connection, queue);
-    let writing = write_answers(write, answers, stall);
+    let writing = write_answers(write, answers, stall, metrics);
     tokio::pin!(reading, writing);
     tokio::select! {
         end = &mut reading => {
@@ -127,6 +131,7 @@ async fn read_requests(
             _ = shutdown.wait_for(|stopping| *stopping) => None,
         };
         let Some((frame, share)) = frame else { return Ok(()) };
+        connection.shard.env.metrics.on_received(SIZE_PREFIX_BYTES + frame.len());
         let pending = dispatch::start(&connection, frame).await?;
         if queue.send(Started { pending, _share: share }).await.is_err() {
             return Ok(());
@@ -153,12 +158,12 @@ async fn read_frame(
         }
     }
     let patience = Patience::from_now(stall);
-    while buffer.len() < 4 {
+    while buffer.len() < SIZE_PREFIX_BYTES {
         if fill(read, buffer, READ_BUFFER_BYTES, patience).await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
     }
-    let prefix = buffer.split_to(4).freeze();
+    let prefix = buffer.split_to(SIZE_PREFIX_BYTES).freeze();
     let size = prefix.first_chunk::<4>().map_or(-1, |bytes| i32::from_be_bytes(*bytes));
     let max = config.limits.request_bytes_max;
     let len = match usize::try_from(size) {
@@ -233,6 +238,7 @@ async fn write_answers(
     mut write: OwnedWriteHalf,
     mut answers: mpsc::Receiver<Started>,
     stall: Duration,
+    metrics: Metrics,
 ) -> Result<(), CloseReason> {
     let mut next = None;
     let mut chunks = Vec::new();
@@ -256,6 +262,7 @@ async fn write_answers(
             }
         }
         write_chunks(&mut write, &mut chunks, stall).await?;
+        metrics.on_sent(bytes);
     }
 }
 

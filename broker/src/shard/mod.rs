@@ -103,12 +103,6 @@ impl Shard {
         assert!(self.controller.set(controller).is_ok(), "a shard has one controller");
     }
 
-    /// How many partitions are open, and how many of them this broker leads.
-    fn count_partitions(&self) -> (usize, usize) {
-        let open = self.open_partitions();
-        (open.len(), open.iter().filter(|partition| partition.is_serving()).count())
-    }
-
     /// All open partitions.
     pub(crate) fn open_partitions(&self) -> Vec<Rc<Partition>> {
         let partitions = self.partitions.borrow();

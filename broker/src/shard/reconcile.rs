@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -21,6 +22,8 @@ use crate::partition::{OpenPartition, Partition};
 use crate::shard::router::ShardId;
 use crate::topic_config::TopicSettings;
 
+/// How long a broker that starts waits for its partitions to have leaders.
+const LED_WITHIN: Duration = Duration::from_secs(2);
 /// Partitions opened or closed at a time.
 pub(super) const OPENING_MAX: usize = 64;
 
@@ -38,6 +41,7 @@ impl Shard {
             let mut opening = self.reconcile(&seen, &now);
             if let Some(ready) = ready.take() {
                 while opening.next().await.is_some() {}
+                self.wait_until_led().await;
                 // Nobody waits for the shard's start any more if this fails.
                 let _ = ready.send(());
             } else {
@@ -57,12 +61,33 @@ impl Shard {
         }
     }
 
+    /// Waits until every partition here has a leader, so that the first clients of a broker that
+    /// starts are not sent away. What other brokers have to agree to may take longer.
+    async fn wait_until_led(&self) {
+        let mut changes = self.node.leaders.subscribe();
+        let led = |partition: &Rc<Partition>| {
+            self.node.leaders.get(partition.id.topic, partition.id.partition).is_some()
+        };
+        let all_led = async {
+            for partition in self.open_partitions() {
+                while !led(&partition) && changes.changed().await.is_ok() {}
+            }
+        };
+        if tokio::time::timeout(LED_WITHIN, all_led).await.is_err() {
+            warn!("connections are accepted before every partition has a leader");
+        }
+    }
+
     /// Opens what is new, passes on changed settings; the returned futures do the opening.
     fn reconcile(
         self: &Rc<Self>,
         seen: &(Arc<Image>, Arc<BrokerConfig>),
         now: &(Arc<Image>, Arc<BrokerConfig>),
     ) -> FuturesUnordered<impl Future<Output = ()> + use<>> {
+        if self.id == ShardId(0) {
+            let gone = seen.0.topics.keys().filter(|name| !now.0.topics.contains_key(*name));
+            gone.for_each(|name| self.node.metrics.forget_topic(name));
+        }
         let slots = Rc::new(Semaphore::new(OPENING_MAX));
         let opening = FuturesUnordered::new();
         let same_config = Arc::ptr_eq(&seen.1, &now.1);

@@ -224,9 +224,11 @@ async fn run_jobs(shard: Rc<Shard>, mut jobs: mpsc::Receiver<Job>) {
 async fn sample(shard: Rc<Shard>, disk: Arc<DiskStats>) {
     loop {
         tokio::time::sleep(SAMPLE_EVERY).await;
-        let (partitions, leading) = shard.count_partitions();
+        let open = shard.open_partitions();
+        let leading = open.iter().filter(|partition| partition.is_serving()).count();
+        open.iter().for_each(|partition| partition.count_size());
         let metrics = &shard.env.metrics;
-        metrics.set_partitions(partitions, leading);
+        metrics.set_partitions(open.len(), leading);
         let stats = shard.env.shared.stats();
         metrics.set_log(LogFigures {
             windows: stats.windows_written.get(),
