@@ -28,6 +28,7 @@ mod column;
 pub mod compression;
 mod error_code;
 mod frame;
+pub mod group_record;
 mod header;
 mod message;
 pub mod messages;
