@@ -99,7 +99,10 @@ macro_rules! records {
 
             /// Reads a record. `Ok(None)` is one of a kind that this software does not know, such
             /// as those of share groups; Kafka passes over these, and so should its reader.
-            pub fn parse(mut key: Bytes, value: Option<Bytes>) -> Result<Option<Self>, RecordError> {
+            pub fn parse(
+                mut key: Bytes,
+                value: Option<Bytes>,
+            ) -> Result<Option<Self>, RecordError> {
                 let kind = split_number(&mut key).map_err(RecordError::Kind)?;
                 match kind {
                     // Before Kafka 0.9 offsets had another number, and the same fields.
