@@ -15,6 +15,7 @@ pub mod admin;
 mod backoff;
 mod client;
 mod cluster;
+mod committed_offset;
 mod connection;
 pub mod consumer;
 pub mod error;
@@ -27,9 +28,10 @@ mod topic_partition;
 pub use address::BrokerAddress;
 pub use client::{Client, ClientBuilder, ClientError};
 pub use cluster::{
-    Broker, FoundOffset, Isolation, OffsetAt, PartitionError, PartitionFault, Target, TopicError,
-    TopicFault,
+    Broker, FoundOffset, GroupError, GroupFault, Isolation, OffsetAt, PartitionError,
+    PartitionFault, Target, TopicError, TopicFault,
 };
+pub use committed_offset::CommittedOffset;
 pub use record::Record;
 pub use thalweg_protocol as protocol;
 pub use thalweg_protocol::compression::Codec;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use thalweg_protocol::KafkaStr;
+
 /// A partition of a topic. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
@@ -23,4 +25,23 @@ impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "topic {} partition {}", self.topic, self.partition)
     }
+}
+
+/// What `entry` makes of each partition, gathered by topic as requests want it.
+pub(crate) fn by_topic<'a, T>(
+    partitions: impl IntoIterator<Item = &'a TopicPartition>,
+    entry: impl Fn(&TopicPartition) -> T,
+) -> Vec<(KafkaStr, Vec<T>)> {
+    let mut topics: Vec<(KafkaStr, Vec<T>)> = Vec::new();
+    for partition in partitions {
+        // Partitions of a topic mostly stand together.
+        match topics.iter_mut().rfind(|(name, _)| **name == *partition.topic) {
+            Some((_, entries)) => entries.push(entry(partition)),
+            None => {
+                let name = KafkaStr::copied_from(&partition.topic);
+                topics.push((name, vec![entry(partition)]));
+            }
+        }
+    }
+    topics
 }

@@ -26,6 +26,7 @@ pub mod arbitrary;
 pub mod batch;
 mod column;
 pub mod compression;
+pub mod consumer_protocol;
 mod error_code;
 mod frame;
 pub mod group_record;

@@ -1,4 +1,4 @@
-//! Administration: topics, configs, records, and what the cluster says about itself.
+//! Administration: topics, configs, records, groups, and what the cluster says about itself.
 //!
 //! An operation on many things succeeds or fails for each of them: it returns an error as a whole
 //! only if no broker could be asked, and otherwise one outcome for each thing.
@@ -11,6 +11,7 @@
 mod cluster;
 mod configs;
 mod error;
+mod groups;
 mod log_dirs;
 mod partitions;
 mod producers;
@@ -25,6 +26,9 @@ pub use configs::{
     Config, ConfigChange, ConfigResource, ConfigSource, ConfigSynonym, ConfigType, ResourceType,
 };
 pub use error::{AdminError, ItemError};
+pub use groups::{
+    GroupDescription, GroupFilter, GroupListing, GroupMember, GroupState, GroupType, MemberToRemove,
+};
 pub use log_dirs::{LogDir, LogDirReplica};
 pub use partitions::DeletedRecords;
 pub use producers::ActiveProducer;

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use thalweg_protocol::ErrorCode;
 use thalweg_protocol::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsTopic};
 use thalweg_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
-use thalweg_protocol::{ErrorCode, KafkaStr};
 
 use super::Admin;
 use crate::cluster::{FoundOffset, Isolation, OffsetAt, PartitionError, PartitionOutcome};
-use crate::topic_partition::TopicPartition;
+use crate::topic_partition::{TopicPartition, by_topic};
 
 /// What deleting left of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Admin {
             below.iter().map(|(partition, offset)| (partition, offset.unwrap_or(-1))).collect();
         let partitions: Vec<TopicPartition> = below.iter().map(|(it, _)| it.clone()).collect();
         let build = |asked: &[&TopicPartition]| DeleteRecordsRequest {
-            topics: by_topic(asked, |partition| DeleteRecordsPartition {
+            topics: by_topic(asked.iter().copied(), |partition| DeleteRecordsPartition {
                 partition_index: partition.partition,
                 offset: offsets.get(partition).copied().unwrap_or_default(),
                 ..DeleteRecordsPartition::default()
@@ -55,24 +55,6 @@ impl Admin {
         };
         self.cluster.ask_leaders(&partitions, build, read).await
     }
-}
-
-/// What is asked of each partition, gathered by topic.
-pub(super) fn by_topic<T>(
-    asked: &[&TopicPartition],
-    question: impl Fn(&TopicPartition) -> T,
-) -> Vec<(KafkaStr, Vec<T>)> {
-    let mut topics: Vec<(KafkaStr, Vec<T>)> = Vec::new();
-    for partition in asked {
-        match topics.iter_mut().find(|(name, _)| **name == *partition.topic) {
-            Some((_, questions)) => questions.push(question(partition)),
-            None => {
-                let name = KafkaStr::copied_from(&partition.topic);
-                topics.push((name, vec![question(partition)]));
-            }
-        }
-    }
-    topics
 }
 
 fn read(response: DeleteRecordsResponse) -> Vec<PartitionOutcome<DeletedRecords>> {

@@ -7,9 +7,8 @@ use thalweg_protocol::messages::{DescribeProducersRequest, DescribeProducersResp
 use thalweg_protocol::{ErrorCode, ProducerId};
 
 use super::Admin;
-use super::partitions::by_topic;
 use crate::cluster::{PartitionError, PartitionOutcome};
-use crate::topic_partition::TopicPartition;
+use crate::topic_partition::{TopicPartition, by_topic};
 
 /// An idempotent or transactional producer that has written to a partition (KIP-664).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +34,7 @@ impl Admin {
         partitions: &[TopicPartition],
     ) -> Vec<Result<Vec<ActiveProducer>, PartitionError>> {
         let build = |asked: &[&TopicPartition]| DescribeProducersRequest {
-            topics: by_topic(asked, |partition| partition.partition)
+            topics: by_topic(asked.iter().copied(), |partition| partition.partition)
                 .into_iter()
                 .map(|(name, partition_indexes)| TopicRequest {
                     name,

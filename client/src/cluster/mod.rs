@@ -4,6 +4,8 @@
 //! says that it is wrong, and for topics that were never asked about; one reading at a time, which
 //! everybody who waits for news joins.
 
+mod coordinators;
+mod group_offsets;
 mod leaders;
 mod metadata;
 mod offsets;
@@ -20,6 +22,9 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use coordinators::Coordinators;
+pub use coordinators::{GroupError, GroupFault};
+pub(crate) use group_offsets::Committer;
 pub(crate) use leaders::PartitionOutcome;
 pub use leaders::{PartitionError, PartitionFault};
 pub use metadata::Broker;
@@ -45,6 +50,7 @@ pub(crate) struct Cluster {
     metadata_version: AtomicU64,
     reading: SingleFlight<Result<(), RequestError>>,
     interest: Mutex<Interest>,
+    coordinators: Coordinators,
 }
 
 /// Which topics every reading of metadata asks about.
@@ -115,6 +121,7 @@ impl Cluster {
             metadata_version: AtomicU64::new(0),
             reading: SingleFlight::default(),
             interest: Mutex::default(),
+            coordinators: Coordinators::default(),
             options,
             jitter,
         })

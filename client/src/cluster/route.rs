@@ -87,7 +87,7 @@ impl Cluster {
         }
     }
 
-    async fn any<R: Request>(&self) -> Result<Connection, RequestError> {
+    pub(super) async fn any<R: Request>(&self) -> Result<Connection, RequestError> {
         let mut failure = None;
         for broker in self.candidates() {
             match self.connection::<R>(&broker).await {
