@@ -10,7 +10,9 @@ use thalweg_client::admin::{AdminError, ItemError};
 use thalweg_client::consumer::{ConsumeError, ConsumeFault};
 use thalweg_client::producer::{ProduceError, ProduceFault};
 use thalweg_client::protocol::ErrorCode;
-use thalweg_client::{ClientError, PartitionError, PartitionFault, TopicFault};
+use thalweg_client::{
+    ClientError, GroupError, GroupFault, PartitionError, PartitionFault, TopicFault,
+};
 use thiserror::Error;
 
 use super::output::counted;
@@ -46,6 +48,8 @@ pub(super) enum Failure {
     Item(#[from] ItemError),
     #[error(transparent)]
     Partition(#[from] PartitionError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
     #[error(transparent)]
     Consume(#[from] ConsumeError),
     #[error(transparent)]
@@ -86,6 +90,7 @@ impl Failure {
                 of_code(error.error)
             }
             Failure::Partition(error) => of_partition(&error.fault),
+            Failure::Group(error) => of_group(&error.fault),
             Failure::Consume(error) => match &error.fault {
                 ConsumeFault::Topic(fault) => of_topic(fault),
                 ConsumeFault::NoSuchPartition { .. } => Exit::NotFound,
@@ -121,6 +126,9 @@ impl Failure {
                 Some("--if-not-exists leaves a topic as it is.")
             }
             Failure::Usage(_) | Failure::Config(_) | Failure::NotFound(_) => None,
+            Failure::Group(_) if self.exit() == Exit::NotFound => {
+                Some("'thalweg group list' shows which groups there are.")
+            }
             _ if self.exit() == Exit::NotFound => {
                 Some("'thalweg topic list' shows which topics there are.")
             }
@@ -137,6 +145,15 @@ fn of_code(code: ErrorCode) -> Exit {
     match code {
         ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => Exit::NotFound,
         _ => Exit::Failed,
+    }
+}
+
+fn of_group(fault: &GroupFault) -> Exit {
+    match fault {
+        GroupFault::Refused(ErrorCode::GroupIdNotFound) => Exit::NotFound,
+        GroupFault::Refused(code) => of_code(*code),
+        GroupFault::Unanswered(_) => Exit::Unreachable,
+        GroupFault::LeftOut => Exit::Failed,
     }
 }
 

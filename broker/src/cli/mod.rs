@@ -13,6 +13,7 @@ mod consume;
 mod failure;
 mod file_limit;
 mod format;
+mod group;
 mod json;
 mod lines;
 mod log;
@@ -38,7 +39,7 @@ Exit codes:
   0  done
   1  failed; stderr says why
   2  the command line or a value on it is wrong
-  3  there is no such topic, partition or broker
+  3  there is no such topic, partition, group or broker
   4  no broker can be reached
   5  a log is damaged
 130  interrupted a second time while stopping
@@ -86,6 +87,7 @@ enum Command {
     Consume(consume::ConsumeArgs),
     Cluster(cluster::ClusterArgs),
     Config(config::ConfigArgs),
+    Group(group::GroupArgs),
     Bench(bench::BenchArgs),
     Log(log::LogArgs),
     /// Print a completion script for a shell.
@@ -115,6 +117,7 @@ fn run(command: Command, printer: &mut Printer) -> Result<(), Failure> {
         Command::Consume(args) => on_runtime(consume::run(args, printer)),
         Command::Cluster(args) => on_runtime(cluster::run(args, printer)),
         Command::Config(args) => on_runtime(config::run(args, printer)),
+        Command::Group(args) => on_runtime(group::run(args, printer)),
         Command::Bench(args) => bench::run(args, printer),
         Command::Log(args) => log::run(args, printer),
         Command::Completions { shell } => {

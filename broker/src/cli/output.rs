@@ -10,6 +10,8 @@ use clap::ValueEnum;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::failure::Failure;
+
 /// What results look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
@@ -63,6 +65,21 @@ impl Write for Printer {
 /// Whether somebody watches stderr, so that progress and questions make sense.
 pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()
+}
+
+/// Asks a question on stderr, if somebody is there to answer it, and fails unless it is yes.
+pub(super) fn confirm(question: &str) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() || !is_watched() {
+        return Ok(());
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    read.map_err(|source| Failure::io("cannot read the answer", source))?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::Failed("nothing was deleted".into())),
+    }
 }
 
 /// A table without lines. Columns whose header begins with `>` are aligned to the right, as numbers

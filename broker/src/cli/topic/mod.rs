@@ -16,7 +16,7 @@ pub(super) use describe::is_set;
 
 use super::connect::ConnectFlags;
 use super::failure::{Failure, settle};
-use super::output::{Printer, is_watched, or_dash, table};
+use super::output::{Printer, confirm, or_dash, table};
 use super::pairs::name_and_value;
 
 /// Create, list, describe, change, trim and delete topics.
@@ -124,7 +124,7 @@ pub(super) struct ChangeFlags {
 
 pub(super) async fn run(args: TopicArgs, printer: &mut Printer) -> Result<(), Failure> {
     if let TopicCommand::Delete { names, yes: false } = &args.command {
-        confirm_deletion(names)?;
+        confirm(&format!("Delete {} with all records?", names.join(", ")))?;
     }
     let admin = args.connect.connect().await?.admin();
     match args.command {
@@ -253,21 +253,6 @@ pub(super) async fn apply(
     let verb = if dry_run { "would be changed" } else { "changed" };
     printer.print(&done, |_| format!("{verb} {what}: {}", said.join(", ")))?;
     Ok(())
-}
-
-fn confirm_deletion(names: &[String]) -> Result<(), Failure> {
-    use std::io::IsTerminal;
-    if !std::io::stdin().is_terminal() || !is_watched() {
-        return Ok(());
-    }
-    eprint!("Delete {} with all records? [y/N] ", names.join(", "));
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.map_err(|source| Failure::io("cannot read the answer", source))?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::Failed("nothing was deleted".into())),
-    }
 }
 
 async fn delete(admin: &Admin, names: &[String], printer: &mut Printer) -> Result<(), Failure> {
