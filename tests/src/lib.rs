@@ -6,6 +6,7 @@
 //! unseen. Everything panics on what a test does not expect, and cleans up after itself in `Drop`.
 
 pub mod broker;
+pub mod history;
 pub mod load;
 pub mod mount;
 pub mod process;
