@@ -8,6 +8,10 @@
 pub mod alter_configs;
 #[path = "18_api_versions.rs"]
 pub mod api_versions;
+#[path = "69_consumer_group_describe.rs"]
+pub mod consumer_group_describe;
+#[path = "68_consumer_group_heartbeat.rs"]
+pub mod consumer_group_heartbeat;
 #[path = "37_create_partitions.rs"]
 pub mod create_partitions;
 #[path = "19_create_topics.rs"]
@@ -71,6 +75,8 @@ pub mod sync_group;
 
 pub use alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
 pub use api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+pub use consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
+pub use consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 pub use create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse};
 pub use create_topics::{CreateTopicsRequest, CreateTopicsResponse};
 pub use delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
@@ -145,6 +151,9 @@ macro_rules! for_each_api {
             OffsetDelete: OffsetDeleteRequest, OffsetDeleteResponse;
             DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;
             DescribeProducers: DescribeProducersRequest, DescribeProducersResponse;
+            ConsumerGroupHeartbeat:
+                ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse;
+            ConsumerGroupDescribe: ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse;
             ListConfigResources: ListConfigResourcesRequest, ListConfigResourcesResponse;
             DescribeTopicPartitions:
                 DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
