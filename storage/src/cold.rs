@@ -264,7 +264,8 @@ impl Log {
         let chain =
             Chain { next_index: key.base_index, next_offset: key.base_offset, term: prev_term };
         let extent = segment.extent();
-        let scope = Scope { proven: extent.log_len.into(), verify_all: true };
+        let known_end = (extent.entry_count, extent.next_offset);
+        let scope = Scope { proven: extent.log_len.into(), known_end, verify_all: true };
         let examination = examine(&files, &image, chain, scope).await?;
         let rebuilt = RebuiltLedger {
             key,

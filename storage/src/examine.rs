@@ -33,6 +33,8 @@ pub(crate) struct SegmentFiles {
 pub(crate) struct Scope {
     /// Log position below which all was durable for a reason outside of the segment.
     pub(crate) proven: u64,
+    /// The slot and the offset behind the last entry, as far as they are known from elsewhere.
+    pub(crate) known_end: (u32, i64),
     /// Verify every byte instead of trusting what is durable.
     pub(crate) verify_all: bool,
 }
@@ -123,6 +125,12 @@ impl LedgerImage {
 }
 
 impl Examination {
+    /// Goes on with an empty `.log`; what is damaged stays known.
+    pub(crate) fn start_over(&mut self) {
+        (self.end, self.file_len, self.durable, self.torn) = (0, 0, 0, false);
+        (self.window, self.ledger_intact) = (UnmarkedWindow::default(), false);
+    }
+
     /// How far the segment reaches.
     pub(crate) fn extent(&self) -> Extent {
         Extent {
@@ -178,6 +186,7 @@ pub(crate) async fn examine(
         base_index: files.key.base_index,
         file_len,
         durable: image.durable().max(scope.proven),
+        known_end: image.footer.as_ref().map_or(scope.known_end, Footer::end),
         entries: Vec::with_capacity(image.slots.len()),
         chain,
         position: 0,
@@ -209,6 +218,8 @@ struct Walk<'a> {
     base_index: u64,
     file_len: u64,
     durable: u64,
+    /// The slot and the offset behind the last entry, from the footer; zeroes if nothing says.
+    known_end: (u32, i64),
     entries: Vec<LedgerEntry>,
     chain: Chain,
     position: u64,
@@ -339,7 +350,7 @@ impl Walk<'_> {
             Some(reader) => reader.is_zero_from(position).await?,
             None => true,
         };
-        if position >= self.durable && nothing_left {
+        if position >= self.durable && nothing_left && self.is_complete() {
             self.torn |= self.slots.len() > self.entries.len();
             return Ok(false);
         }
@@ -355,9 +366,14 @@ impl Walk<'_> {
         Ok(resumption.is_some())
     }
 
+    /// Whether no entry is missing that the segment is known to have.
+    fn is_complete(&self) -> bool {
+        slot(self.entries.len()) >= self.known_end.0
+    }
+
     async fn was_durable(&mut self, position: u64) -> io::Result<bool> {
         let mut from = position + 1;
-        if position < self.durable {
+        if position < self.durable || !self.is_complete() {
             return Ok(true);
         }
         let Some(reader) = &mut self.reader else { return Ok(false) };
@@ -436,9 +452,11 @@ impl Walk<'_> {
             Some(resumption) => (resumption.position, resumption.slot, resumption.offset),
             None => {
                 let last = self.slots.iter().flatten().last();
-                let offset = last.map_or(0, LedgerEntry::next_offset).max(self.chain.next_offset);
+                let (end_slot, offset) = self.known_end;
+                let offset = last.map_or(offset, |last| last.next_offset().max(offset));
                 let end = self.file_len.max(self.durable).max(last.map_or(0, LedgerEntry::end));
-                (end, slot(self.slots.len()).max(first), offset)
+                let end_slot = slot(self.slots.len()).max(first).max(end_slot);
+                (end, end_slot, offset.max(self.chain.next_offset))
             }
         };
         let offsets = self.chain.next_offset..end_offset;

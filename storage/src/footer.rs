@@ -49,6 +49,11 @@ pub(crate) struct Footer {
 }
 
 impl Footer {
+    /// The slot and the offset behind the last entry.
+    pub(crate) fn end(&self) -> (u32, i64) {
+        (self.entry_count, self.next_offset)
+    }
+
     /// The footer's bytes, to be written behind the last entry.
     pub(crate) fn encode(&self, seed: u32) -> BytesMut {
         let mut out = BytesMut::with_capacity(self.epochs.len() * EPOCH_LEN + TAIL_LEN);

@@ -107,7 +107,7 @@ fn verify_segment(
     };
     let proven = if is_last && files.log.is_some() { 0 } else { known_end.max(file_len) };
     let term = chain.term.or(image.header.and_then(|header| header.prev_term));
-    let scope = Scope { proven, verify_all: true };
+    let scope = Scope { proven, known_end: (0, 0), verify_all: true };
     let examination = now(examine(&files, &image, Chain { term, ..chain }, scope))?;
     let damaged = examination.damaged.iter().map(|damage| damage.range(key, dir));
     let segment = VerifiedSegment {

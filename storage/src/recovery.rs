@@ -173,13 +173,9 @@ impl Rebuild {
             damaged,
         } = recovered;
         self.report.segments.push(report);
-        self.report.damaged.extend(damaged.iter().cloned());
+        self.report.damaged.extend(damaged);
         self.chain = chain;
         self.active = active;
-        let Some(segment) = segment else {
-            self.state.gaps.extend(damaged);
-            return;
-        };
         if std::mem::replace(&mut self.is_first, false) {
             self.state.prev_term = prev_term;
             self.state.first_index = segment.key.base_index;
@@ -204,7 +200,8 @@ impl Rebuild {
         state.log_start_offset = first_offset.unwrap_or(0).max(start.offset);
         state.last_index = chain.next_index - 1;
         state.next_offset = chain.next_offset;
-        state.last_term = chain.term.unwrap_or(0);
+        // Behind a gap nothing says the term, but it cannot have gone back.
+        state.last_term = chain.term.or(state.epochs.latest()).unwrap_or(0);
         state.origin = chain;
         if state.segments.is_empty() {
             state.first_index = chain.next_index;

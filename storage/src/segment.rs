@@ -54,7 +54,8 @@ impl SegmentKey {
             plain.then(|| digits.parse::<u64>().ok())?
         };
         let base_offset = i64::try_from(number(offset)?).ok()?;
-        Some((SegmentKey { identity, base_offset, base_index: number(index)? }, file))
+        let base_index = number(index).filter(|index| *index > 0)?;
+        Some((SegmentKey { identity, base_offset, base_index }, file))
     }
 }
 
@@ -172,6 +173,7 @@ mod tests {
     fn other_names_are_not_segments() {
         let foreign = [
             "log-start",
+            "00000000000000000042-00000000000000000000.log",
             "42-57.log",
             "00000000000000000042-00000000000000000057.tmp",
             "00000000000000000042-0000000000000000005x.log",

@@ -3,6 +3,7 @@
 //! Called by recovery for each segment, oldest first. What it returns is as durable as it says;
 //! what it cannot vouch for is reported as damage and left as it lies.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -30,8 +31,7 @@ pub(super) struct FoundSegment {
 
 /// A segment that is in order, or set aside.
 pub(super) struct RecoveredSegment {
-    /// `None` if there is nothing in it that could be kept under its name.
-    pub(super) segment: Option<Rc<Segment>>,
+    pub(super) segment: Rc<Segment>,
     /// All entries, if any of them may not be applied yet.
     pub(super) entries: Vec<LedgerEntry>,
     pub(super) epochs: Vec<FooterEpoch>,
@@ -89,7 +89,7 @@ pub(super) async fn recover_segment(
     let prev_term = expected.term.or(header.and_then(|header| header.prev_term));
     let chain = Chain { term: prev_term, ..expected };
     if let Some(footer) = footer
-        && let Some(trusted) = trust(open, &files, footer, chain).await?
+        && let Some(trusted) = trust(open, &files, footer, chain, is_last).await?
     {
         return Ok(trusted);
     }
@@ -97,7 +97,8 @@ pub(super) async fn recover_segment(
         Some(ledger) => LedgerImage::load(&**ledger, &key).await?,
         None => LedgerImage::default(),
     };
-    let scope = Scope { proven: proven(&files, &image, is_last).await?, verify_all: false };
+    let proven = proven(&files, &image, is_last).await?;
+    let scope = Scope { proven, known_end: (0, 0), verify_all: false };
     let examination = examine(&files, &image, chain, scope).await?;
     Settlement { open, files, prev_term, examination }.settle(is_last).await
 }
@@ -135,13 +136,20 @@ async fn proven(
 }
 
 /// The segment as its footer describes it, unless its files contradict.
+///
+/// The last one is looked at more closely: its ledger is rebuilt now or never, because readers
+/// leave the last ledger to the writer, and without an entry its successor would have its name.
 async fn trust(
     open: &OpenLog,
     files: &SegmentFiles,
     footer: Footer,
     chain: Chain,
+    is_last: bool,
 ) -> Result<Option<RecoveredSegment>, OpenError> {
     let key = files.key;
+    if is_last && footer.entry_count == 0 {
+        return Ok(None);
+    }
     let file_len = match &files.log {
         Some(log) => log.len().await?,
         None => 0,
@@ -151,7 +159,7 @@ async fn trust(
     }
     let next_index = key.base_index + u64::from(footer.entry_count);
     let mut entries = Vec::new();
-    if (next_index - 1 > open.applied || footer.damaged_count > 0)
+    if (is_last || next_index - 1 > open.applied || footer.damaged_count > 0)
         && let Some(ledger) = &files.ledger
     {
         let image = LedgerImage::load(&**ledger, &key).await?;
@@ -176,7 +184,7 @@ async fn trust(
             bytes_cut: 0,
             ledger_rebuilt: false,
         },
-        segment: Some(Rc::new(segment)),
+        segment: Rc::new(segment),
         entries,
         epochs: footer.epochs,
         chain: Chain { next_index, next_offset, term: Some(last_term) },
@@ -221,15 +229,13 @@ struct Settlement<'a> {
 
 impl Settlement<'_> {
     async fn settle(self, is_last: bool) -> Result<RecoveredSegment, OpenError> {
-        let is_leftover = self.files.log.is_none() && self.examination.entries.is_empty();
-        let is_sound = self.examination.damaged.is_empty();
-        if is_last && is_leftover && is_sound {
-            return self.remove().await;
+        if !is_last {
+            return self.seal().await;
         }
-        if is_last && is_sound {
+        if self.examination.damaged.is_empty() {
             return self.resume().await;
         }
-        if is_last && self.examination.entries.is_empty() {
+        if self.examination.entries.is_empty() {
             return self.set_aside().await;
         }
         self.seal().await
@@ -273,15 +279,13 @@ impl Settlement<'_> {
 
     fn done(
         self,
-        segment: Option<Rc<Segment>>,
+        segment: Rc<Segment>,
         active: Option<Active>,
         ledger_rebuilt: bool,
     ) -> RecoveredSegment {
         let damaged = self.damaged();
         for range in &damaged {
-            segment.iter().for_each(|segment| {
-                segment.add_damage(range.clone());
-            });
+            segment.add_damage(range.clone());
         }
         RecoveredSegment {
             segment,
@@ -300,31 +304,37 @@ impl Settlement<'_> {
         Rc::new(Segment::new(self.files.key, dir, id, self.examination.extent()))
     }
 
-    /// A ledger without entries and without `.log`: a creation that a crash interrupted.
-    async fn remove(self) -> Result<RecoveredSegment, OpenError> {
-        self.open.disk.remove_file(&self.files.key.ledger_path(&self.open.dir)).await?;
-        Ok(self.done(None, None, false))
+    /// Damage that leaves nothing to number a successor by: the `.log` gets out of the way, and an
+    /// empty one under its name keeps what the name says of the log before.
+    async fn set_aside(mut self) -> Result<RecoveredSegment, OpenError> {
+        if self.files.log.take().is_some() {
+            let path = self.files.key.log_path(&self.open.dir);
+            self.open.disk.rename(&path, &self.unused_path().await?).await?;
+        }
+        self.files.ledger = None;
+        self.examination.start_over();
+        self.resume().await
     }
 
-    /// Damage that leaves nothing to number the segment's successor by: it gets out of the way.
-    async fn set_aside(self) -> Result<RecoveredSegment, OpenError> {
+    /// Where nothing lies that was set aside before.
+    async fn unused_path(&self) -> Result<PathBuf, OpenError> {
         let path = self.files.key.log_path(&self.open.dir);
-        let disk = &self.open.disk;
-        if self.files.log.is_some() {
-            disk.rename(&path, &path.with_extension("log.damaged")).await?;
+        let mut candidate = path.with_extension("log.damaged");
+        for number in 2.. {
+            match self.open.disk.open(&candidate, OpenMode::Existing).await {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                found => drop(found?),
+            }
+            candidate = path.with_extension(format!("log.damaged-{number}"));
         }
-        if self.files.ledger.is_some() {
-            disk.remove_file(&self.files.key.ledger_path(&self.open.dir)).await?;
-        }
-        disk.sync_dir(&self.open.dir).await?;
-        Ok(self.done(None, None, false))
+        Ok(candidate)
     }
 
     /// The segment stays as it is; a new ledger says what is good in it and what is not.
     async fn seal(self) -> Result<RecoveredSegment, OpenError> {
         self.replace_ledger(Some(self.examination.footer())).await?;
         let segment = self.segment();
-        Ok(self.done(Some(segment), None, true))
+        Ok(self.done(segment, None, true))
     }
 
     /// The log goes on in this segment, behind the last valid frame.
@@ -353,9 +363,12 @@ impl Settlement<'_> {
             }
             _ => (self.replace_ledger(None).await?, true),
         };
+        if self.files.log.is_none() {
+            self.open.disk.sync_dir(&self.open.dir).await?;
+        }
         let segment = self.segment();
         let mut active = Active::resume(Rc::clone(&segment), log, ledger, &self.examination);
         active.allocated = if torn { end } else { file_len };
-        Ok(self.done(Some(segment), Some(active), ledger_rebuilt))
+        Ok(self.done(segment, Some(active), ledger_rebuilt))
     }
 }

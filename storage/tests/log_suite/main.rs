@@ -9,3 +9,4 @@ mod model;
 mod offline;
 mod retention;
 mod timestamps;
+mod wreckage;
