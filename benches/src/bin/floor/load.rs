@@ -1,4 +1,7 @@
 //! The load: the same frames for a bare server and for a broker, five under way at a time.
+//!
+//! Frames are built once and sent as they are; of what comes back, only what is needed to go on is
+//! looked at. A broker's records are counted: a figure for less than all of them would be none.
 
 use std::net::SocketAddr;
 

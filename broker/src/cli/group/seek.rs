@@ -1,4 +1,7 @@
 //! `thalweg group seek`: where a group goes on, shown first and set when told to.
+//!
+//! A position becomes an offset in each partition before anything is set, and always one that can
+//! be read from. The coordinator refuses while the group has members, so nobody is overtaken.
 
 use std::collections::BTreeSet;
 
