@@ -71,12 +71,8 @@ impl<'a> Record<'a> {
         self
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a record's own time is the machine's")]
     pub(crate) fn timestamp_or_now(&self) -> i64 {
-        self.timestamp.unwrap_or_else(|| {
-            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
-        })
+        self.timestamp.unwrap_or_else(now_ms)
     }
 
     /// An upper bound on what the record takes in a batch.
@@ -89,6 +85,13 @@ impl<'a> Record<'a> {
             + self.value.map_or(0, <[u8]>::len)
             + headers.sum::<usize>()
     }
+}
+
+/// The time as records carry it: milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "a record's own time is the machine's")]
+pub(crate) fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
 
 const VARINT_LEN_MAX: usize = 5;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fake::{FakeCluster, Fault};
 use futures_util::{FutureExt, StreamExt};
 use thalweg_client::consumer::{
-    ConsumeError, ConsumeFault, ConsumerBuilder, OnOutOfRange, PartitionConsumer, StartAt,
+    ConsumeError, ConsumeFault, ConsumerBuilder, OffsetReset, PartitionConsumer, StartAt,
 };
 use thalweg_client::protocol::batch::{
     BatchBuilder, BatchOptions, EndTxnMarker, TransactionResult,
@@ -138,9 +138,9 @@ async fn an_offset_outside_the_log_is_an_error_or_a_new_start_as_told() {
         failing.seek(&part(0), StartAt::Offset(15)).unwrap();
         assert_eq!(one(&mut failing).await.unwrap().1, 15);
 
-        let earliest = begin.clone().on_offset_out_of_range(OnOutOfRange::Earliest);
+        let earliest = begin.clone().on_offset_out_of_range(OffsetReset::Earliest);
         assert_eq!(one(&mut earliest.build().await.unwrap()).await.unwrap().1, 10);
-        let latest = begin.on_offset_out_of_range(OnOutOfRange::Latest);
+        let latest = begin.on_offset_out_of_range(OffsetReset::Latest);
         assert_eq!(all(latest, 1).await, [Vec::<i64>::new()]);
     }
 }

@@ -10,7 +10,7 @@ use std::io::Write;
 use clap::Args;
 use futures_util::FutureExt;
 use thalweg_client::consumer::{
-    ConsumerBuilder, OnOutOfRange, PartitionConsumer, RecordBatch, StartAt,
+    ConsumerBuilder, OffsetReset, PartitionConsumer, RecordBatch, StartAt,
 };
 use thalweg_client::{Client, Isolation, OffsetAt, TopicPartition};
 
@@ -118,8 +118,8 @@ async fn begin(client: &Client, args: &ConsumeArgs) -> Result<PartitionConsumer,
     // What was asked for by number is an error if it is not there; the start is wherever it is by
     // now.
     let on_out_of_range = match args.offset {
-        Position::Start => OnOutOfRange::Earliest,
-        _ => OnOutOfRange::Fail,
+        Position::Start => OffsetReset::Earliest,
+        _ => OffsetReset::Fail,
     };
     let builder = client
         .consumer()

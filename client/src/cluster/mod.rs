@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use coordinators::Coordinators;
 pub use coordinators::{GroupError, GroupFault};
-pub(crate) use group_offsets::Committer;
+pub(crate) use group_offsets::{Committer, GroupOffsets};
 pub(crate) use leaders::PartitionOutcome;
 pub use leaders::{PartitionError, PartitionFault};
 pub use metadata::Broker;

@@ -11,7 +11,7 @@ use thalweg_protocol::{ErrorCode, LeaderEpoch, NodeId};
 use tokio::time::Instant;
 
 use super::board::{Chunk, Content, NextFetch, Watermarks};
-use super::builder::{OnOutOfRange, StartAt};
+use super::builder::{OffsetReset, StartAt};
 use super::error::{ConsumeError, ConsumeFault};
 use super::fetched::Reading;
 use super::fetcher::{Fetcher, LookUp};
@@ -35,7 +35,7 @@ impl Fetcher {
                 let offset = found.map_or(0, |found| found.offset);
                 assignment.next_fetch = NextFetch::From { offset, last_epoch: None };
                 if assignment.position.is_none() {
-                    assignment.position = Some(offset);
+                    assignment.set_position(offset);
                     return;
                 }
                 // A reset: the position changes when the caller has had what was read before it.
@@ -195,12 +195,11 @@ impl Fetcher {
 
     fn on_out_of_range(&mut self, asked: &Asked, broker: &BrokerAddress) {
         let start = match self.board.settings.on_out_of_range {
-            OnOutOfRange::Fail => {
+            OffsetReset::Fail => {
                 self.fail(asked, broker, ConsumeFault::OffsetOutOfRange);
                 return;
             }
-            OnOutOfRange::Earliest => StartAt::Earliest,
-            OnOutOfRange::Latest => StartAt::Latest,
+            reset => reset.start(),
         };
         tracing::warn!(partition = %asked.partition, offset = asked.offset, ?start, "out of range");
         if let Some(assignment) = self.board.lock().current(asked.place, asked.generation) {
@@ -213,8 +212,8 @@ impl Fetcher {
     /// that the caller has seen, which only the caller can want.
     fn on_truncated(&mut self, asked: &Asked, broker: &BrokerAddress, end_offset: i64) {
         match self.board.settings.on_out_of_range {
-            OnOutOfRange::Fail => self.fail(asked, broker, ConsumeFault::Truncated { end_offset }),
-            OnOutOfRange::Earliest | OnOutOfRange::Latest => {
+            OffsetReset::Fail => self.fail(asked, broker, ConsumeFault::Truncated { end_offset }),
+            OffsetReset::Earliest | OffsetReset::Latest | OffsetReset::Newer(_) => {
                 tracing::warn!(partition = %asked.partition, end_offset, "the log was cut");
                 if let Some(assignment) = self.board.lock().current(asked.place, asked.generation) {
                     assignment.start_at(StartAt::Offset(end_offset));

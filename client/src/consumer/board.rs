@@ -2,6 +2,7 @@
 //! read ahead of the caller.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use thalweg_protocol::batch::BatchView;
@@ -41,10 +42,15 @@ pub(super) struct Assignment {
     pub(super) next_fetch: NextFetch,
     /// The next offset to give to the caller, once it is known.
     pub(super) position: Option<i64>,
+    pub(super) progress: Arc<Progress>,
     pub(super) watermarks: Option<Watermarks>,
     /// Where to stop, if the consumer does.
     pub(super) end: Option<i64>,
     pub(super) is_paused: bool,
+    /// Not the consumer's any more; the place is kept in case it comes back.
+    pub(super) is_gone: bool,
+    /// Its new owner is still being told of it; until then nothing is read.
+    pub(super) is_held: bool,
     /// Nothing more is read until a seek.
     pub(super) has_failed: bool,
     /// A request for it is under way.
@@ -53,6 +59,27 @@ pub(super) struct Assignment {
     pub(super) retry_at: Option<Instant>,
     /// Since when the cluster has not known the topic.
     pub(super) unknown_since: Option<Instant>,
+}
+
+/// How far the caller has got in a partition since the last seek: the offset after the last record
+/// that it was given and has since come back for more. Whoever commits reads it at any time.
+#[derive(Debug)]
+pub(super) struct Progress(AtomicI64);
+
+impl Progress {
+    const UNKNOWN: i64 = -1;
+
+    fn at(offset: Option<i64>) -> Arc<Self> {
+        Arc::new(Progress(AtomicI64::new(offset.unwrap_or(Progress::UNKNOWN))))
+    }
+
+    pub(super) fn set(&self, offset: i64) {
+        self.0.store(offset, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|offset| *offset >= 0)
+    }
 }
 
 /// What to fetch next.
@@ -104,9 +131,12 @@ impl From<(TopicPartition, StartAt)> for Assignment {
             generation: 0,
             next_fetch: NextFetch::LookUp(start),
             position: None,
+            progress: Progress::at(None),
             watermarks: None,
             end: None,
             is_paused: false,
+            is_gone: false,
+            is_held: false,
             has_failed: false,
             is_busy: false,
             failures: 0,
@@ -123,6 +153,7 @@ impl Assignment {
     pub(super) fn start_at(&mut self, start: StartAt) {
         self.generation += 1;
         self.position = None;
+        self.progress = Progress::at(None);
         self.end = None;
         self.has_failed = false;
         self.is_busy = false;
@@ -131,9 +162,15 @@ impl Assignment {
         self.unknown_since = None;
         self.next_fetch = NextFetch::LookUp(start);
         if let StartAt::Offset(offset) = start {
-            self.position = Some(offset);
+            self.set_position(offset);
             self.next_fetch = NextFetch::From { offset, last_epoch: None };
         }
+    }
+
+    /// The caller is at `offset`, having been given everything before it.
+    pub(super) fn set_position(&mut self, offset: i64) {
+        self.position = Some(offset);
+        self.progress.set(offset);
     }
 
     /// Reads no further until a seek, and forgets what was read.
@@ -145,7 +182,8 @@ impl Assignment {
 
     /// Whether the caller has been given everything up to the end.
     pub(super) fn is_at_end(&self) -> bool {
-        self.has_failed
+        self.is_gone
+            || self.has_failed
             || self.position.zip(self.end).is_some_and(|(position, end)| position >= end)
     }
 }
@@ -170,9 +208,12 @@ impl Board {
 
 impl BoardState {
     /// Adds a partition; one that is there already begins anew.
-    fn assign(&mut self, assignment: Assignment) {
+    pub(super) fn assign(&mut self, mut assignment: Assignment) {
         match self.places.get(&*assignment.partition).and_then(|at| self.assignments.get_mut(*at)) {
-            Some(known) => *known = assignment,
+            Some(known) => {
+                assignment.generation = known.generation + 1;
+                *known = assignment;
+            }
             None => {
                 let place = self.assignments.len();
                 self.places.insert(TopicPartition::clone(&assignment.partition), place);
@@ -183,7 +224,33 @@ impl BoardState {
 
     pub(super) fn find(&mut self, partition: &TopicPartition) -> Option<&mut Assignment> {
         let place = self.places.get(partition)?;
-        self.assignments.get_mut(*place)
+        self.assignments.get_mut(*place).filter(|assignment| !assignment.is_gone)
+    }
+
+    /// Takes a partition away, with all that was read ahead of it.
+    pub(super) fn unassign(&mut self, partition: &TopicPartition) {
+        if let Some(assignment) = self.find(partition) {
+            assignment.generation += 1;
+            assignment.is_busy = false;
+            assignment.is_gone = true;
+        }
+        let assignments = &self.assignments;
+        let is_current = |chunk: &Chunk| {
+            assignments.get(chunk.place).is_some_and(|it| it.generation == chunk.generation)
+        };
+        self.chunks.retain(is_current);
+        self.buffered_bytes = self.chunks.iter().map(|chunk| chunk.bytes).sum();
+    }
+
+    /// The partitions that the consumer has.
+    pub(super) fn assigned(&self) -> impl Iterator<Item = &Assignment> {
+        self.assignments.iter().filter(|assignment| !assignment.is_gone)
+    }
+
+    /// Where a partition of the consumer's stands, and its generation.
+    pub(super) fn place_of(&self, partition: &TopicPartition) -> Option<(usize, u64)> {
+        let place = *self.places.get(partition)?;
+        Some((place, self.assignments.get(place)?.generation))
     }
 
     /// The assignment at `place`, if no seek has happened since `generation`.

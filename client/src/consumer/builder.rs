@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::PartitionConsumer;
-use super::board::{Assignment, Board};
 use super::error::{ConsumeError, ConsumeFault};
-use super::fetcher::Fetcher;
+use super::group::GroupConsumerBuilder;
 use crate::cluster::{Cluster, Isolation};
+use crate::record::now_ms;
 use crate::topic_partition::TopicPartition;
 
 /// Where in a partition to begin.
@@ -27,16 +27,32 @@ pub enum StartAt {
     Timestamp(i64),
 }
 
-/// What to do when the position is outside the log.
+/// Where to go on when the position is outside the log, or when a group has none yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnOutOfRange {
-    /// Go on at the oldest record there is.
+pub enum OffsetReset {
+    /// At the oldest record there is.
     Earliest,
-    /// Go on after the newest.
+    /// After the newest.
     Latest,
-    /// Report it, and wait for a seek.
+    /// At the oldest record that is no older than this (KIP-1106).
+    Newer(Duration),
+    /// Nowhere: it is reported, and a seek is waited for.
     #[default]
     Fail,
+}
+
+impl OffsetReset {
+    /// The place, which failing has none of.
+    pub(super) fn start(self) -> StartAt {
+        match self {
+            OffsetReset::Earliest => StartAt::Earliest,
+            OffsetReset::Latest | OffsetReset::Fail => StartAt::Latest,
+            OffsetReset::Newer(age) => {
+                let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+                StartAt::Timestamp(now_ms().saturating_sub(age_ms).max(0))
+            }
+        }
+    }
 }
 
 /// The settings of a [`PartitionConsumer`].
@@ -52,7 +68,7 @@ pub struct ConsumerBuilder {
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub(super) isolation: Isolation,
-    pub(super) on_out_of_range: OnOutOfRange,
+    pub(super) on_out_of_range: OffsetReset,
     pub(super) max_wait: Duration,
     pub(super) min_bytes: usize,
     pub(super) max_bytes: usize,
@@ -67,7 +83,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             isolation: Isolation::ReadUncommitted,
-            on_out_of_range: OnOutOfRange::Fail,
+            on_out_of_range: OffsetReset::Fail,
             max_wait: Duration::from_millis(500),
             min_bytes: 1,
             max_bytes: 16 * 1024 * 1024,
@@ -117,8 +133,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// What to do when the position is outside the log. Default [`OnOutOfRange::Fail`].
-    pub fn on_offset_out_of_range(mut self, action: OnOutOfRange) -> Self {
+    /// What to do when the position is outside the log. Default [`OffsetReset::Fail`].
+    pub fn on_offset_out_of_range(mut self, action: OffsetReset) -> Self {
         self.settings.on_out_of_range = action;
         self
     }
@@ -173,6 +189,13 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Reads as a member of a group instead, which divides the partitions of its topics among its
+    /// members and keeps track of how far each has been read. Partitions and topics named so far
+    /// are forgotten, the other settings stay.
+    pub fn group(self, group: &str) -> GroupConsumerBuilder {
+        GroupConsumerBuilder::new(self.cluster, self.settings, group)
+    }
+
     /// Checks that the partitions are there, and begins to read ahead.
     ///
     /// Cancel-safe.
@@ -193,10 +216,7 @@ impl ConsumerBuilder {
                 return Err(unbegun(partition, fault));
             }
         }
-        let assignments = self.partitions.into_iter().map(Assignment::from).collect();
-        let board = Arc::new(Board::new(self.settings, assignments));
-        let fetching = tokio::spawn(Fetcher::new(self.cluster.clone(), board.clone()).run());
-        Ok(PartitionConsumer::new(self.cluster, board, fetching.abort_handle()))
+        Ok(PartitionConsumer::start(self.cluster, self.settings, self.partitions))
     }
 
     async fn partition_count(

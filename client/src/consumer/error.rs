@@ -47,6 +47,9 @@ pub enum ConsumeFault {
     /// right.
     #[error("there is no such offset; seek, or choose what to do with on_offset_out_of_range")]
     OffsetOutOfRange,
+    /// The group has committed nothing in it, and is not to begin anywhere by itself.
+    #[error("the group has no offset for it; seek, or choose where to begin by auto_offset_reset")]
+    NothingCommitted,
     /// Records that were read have since been replaced: a leader was elected that did not have them
     /// (KIP-320).
     #[error("the log was cut at offset {end_offset}, behind what was read already; seek to go on")]
@@ -98,6 +101,7 @@ impl ConsumeError {
             ConsumeFault::NoSuchPartition { .. }
             | ConsumeFault::NotAssigned
             | ConsumeFault::OffsetOutOfRange
+            | ConsumeFault::NothingCommitted
             | ConsumeFault::Truncated { .. }
             | ConsumeFault::Records(_) => false,
         }

@@ -270,6 +270,8 @@ impl Fetcher {
 impl Assignment {
     fn is_fetchable(&self, now: Instant) -> bool {
         !self.is_busy
+            && !self.is_gone
+            && !self.is_held
             && !self.is_paused
             && !self.has_failed
             && self.retry_at.is_none_or(|retry_at| retry_at <= now)

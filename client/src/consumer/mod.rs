@@ -1,4 +1,5 @@
-//! Reading records: from partitions that the caller names, at positions that the caller knows.
+//! Reading records: as a [`Consumer`], a member of a group that divides partitions and remembers
+//! positions; or as a [`PartitionConsumer`], from partitions and positions that the caller knows.
 //!
 //! A task reads ahead, bounded in bytes, over connections of its own. What the broker sent is
 //! shared, never copied: a record is a view of the answer it came in, or of its decompressed batch.
@@ -9,6 +10,7 @@ mod builder;
 mod error;
 mod fetched;
 mod fetcher;
+mod group;
 mod record;
 mod request;
 
@@ -18,14 +20,19 @@ use futures_util::Stream;
 use tokio::task::AbortHandle;
 
 pub use board::Watermarks;
-pub use builder::{ConsumerBuilder, OnOutOfRange, StartAt};
+pub use builder::{ConsumerBuilder, OffsetReset, StartAt};
 pub use error::{ConsumeError, ConsumeFault};
+pub use group::{
+    Assignor, CommitError, Consumer, ConsumerError, GroupConsumerBuilder, GroupHandle,
+    RebalanceListener,
+};
 pub use record::{ConsumerRecord, IntoRecords, RecordBatch};
 
 use crate::cluster::{Cluster, FoundOffset, Isolation, OffsetAt, PartitionError};
 use crate::topic_partition::TopicPartition;
-use board::{Assignment, Board, Chunk, Content};
-use builder::unbegun;
+use board::{Assignment, Board, Chunk, Content, Progress};
+use builder::{Settings, unbegun};
+use fetcher::Fetcher;
 
 /// Reads partitions, without a group: nobody else keeps track of what has been read.
 #[derive(Debug)]
@@ -36,12 +43,15 @@ pub struct PartitionConsumer {
     current: Option<Opened>,
     /// Those of partitions that were paused meanwhile.
     held: Vec<Opened>,
+    /// How far the batch that `next_batch` gave last goes, which the caller may still be busy with.
+    given: Option<(Arc<Progress>, i64)>,
     fetching: AbortHandle,
 }
 
 /// A batch that was read.
 struct Arrived {
     batch: RecordBatch,
+    progress: Arc<Progress>,
     place: usize,
     generation: u64,
 }
@@ -50,6 +60,7 @@ struct Arrived {
 #[derive(Debug)]
 struct Opened {
     records: IntoRecords,
+    progress: Arc<Progress>,
     place: usize,
     generation: u64,
 }
@@ -61,8 +72,17 @@ impl Drop for PartitionConsumer {
 }
 
 impl PartitionConsumer {
-    fn new(cluster: Arc<Cluster>, board: Arc<Board>, fetching: AbortHandle) -> Self {
-        PartitionConsumer { cluster, board, current: None, held: Vec::new(), fetching }
+    /// Begins to read ahead.
+    fn start(
+        cluster: Arc<Cluster>,
+        settings: Settings,
+        partitions: Vec<(TopicPartition, StartAt)>,
+    ) -> Self {
+        let assignments = partitions.into_iter().map(Assignment::from).collect();
+        let board = Arc::new(Board::new(settings, assignments));
+        let fetching = tokio::spawn(Fetcher::new(cluster.clone(), board.clone()).run());
+        let fetching = fetching.abort_handle();
+        PartitionConsumer { cluster, board, current: None, held: Vec::new(), given: None, fetching }
     }
 
     /// The next record of any of the partitions; within each, in order. None when the end has been
@@ -72,6 +92,20 @@ impl PartitionConsumer {
     ///
     /// Cancel-safe: no record is lost.
     pub async fn next(&mut self) -> Result<Option<ConsumerRecord>, ConsumeError> {
+        loop {
+            if let Some(record) = self.try_next()? {
+                return Ok(Some(record));
+            }
+            if self.is_over() {
+                return Ok(None);
+            }
+            self.board.arrival.notified().await;
+        }
+    }
+
+    /// The next record, if one has been read.
+    fn try_next(&mut self) -> Result<Option<ConsumerRecord>, ConsumeError> {
+        self.settle();
         loop {
             if let Some(opened) = &mut self.current {
                 match opened.records.next() {
@@ -86,7 +120,7 @@ impl PartitionConsumer {
                         return Err(error);
                     }
                     None => {
-                        let Opened { ref records, place, generation } = *opened;
+                        let Opened { ref records, place, generation, .. } = *opened;
                         let position = records.end();
                         self.set_position(place, generation, position);
                     }
@@ -94,10 +128,10 @@ impl PartitionConsumer {
             }
             self.current = self.take_resumed();
             if self.current.is_none() {
-                let Some(Arrived { batch, place, generation }) = self.next_chunk().await? else {
-                    return Ok(None);
-                };
-                self.current = Some(Opened { records: batch.into_iter(), place, generation });
+                let Some(arrived) = self.try_next_chunk()? else { return Ok(None) };
+                let Arrived { batch, progress, place, generation } = arrived;
+                self.current =
+                    Some(Opened { records: batch.into_iter(), progress, place, generation });
             }
         }
     }
@@ -109,15 +143,42 @@ impl PartitionConsumer {
     /// What [`next`](Self::next) has left of a batch is passed over. Errors and cancellation are as
     /// with `next`.
     pub async fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConsumeError> {
+        loop {
+            if let Some(batch) = self.try_next_batch()? {
+                return Ok(Some(batch));
+            }
+            if self.is_over() {
+                return Ok(None);
+            }
+            self.board.arrival.notified().await;
+        }
+    }
+
+    fn try_next_batch(&mut self) -> Result<Option<RecordBatch>, ConsumeError> {
+        self.settle();
         while let Some(opened) = self.current.take().or_else(|| self.take_resumed()) {
-            let Opened { records, place, generation } = opened;
+            let Opened { records, place, generation, .. } = opened;
             self.set_position(place, generation, records.end());
         }
-        let Some(Arrived { batch, place, generation }) = self.next_chunk().await? else {
+        let Some(Arrived { batch, progress, place, generation }) = self.try_next_chunk()? else {
             return Ok(None);
         };
-        self.set_position(place, generation, batch.next_offset());
+        let position = batch.next_offset();
+        if let Some(assignment) = self.board.lock().current(place, generation) {
+            assignment.position = Some(position);
+        }
+        self.given = Some((progress, position));
         Ok(Some(batch))
+    }
+
+    /// The caller is done with what it was given.
+    fn settle(&mut self) {
+        if let Some(opened) = &self.current {
+            opened.progress.set(opened.records.next_offset());
+        }
+        if let Some((progress, offset)) = self.given.take() {
+            progress.set(offset);
+        }
     }
 
     /// The records as a stream.
@@ -131,8 +192,7 @@ impl PartitionConsumer {
     /// Goes on at another place in a partition, also after an error. What was read ahead is
     /// dropped.
     pub fn seek(&mut self, partition: &TopicPartition, to: StartAt) -> Result<(), ConsumeError> {
-        self.current.take_if(|opened| **opened.records.source() == *partition);
-        self.held.retain(|opened| **opened.records.source() != *partition);
+        self.forget_opened(partition);
         self.change(partition, |assignment| assignment.start_at(to))
     }
 
@@ -146,6 +206,21 @@ impl PartitionConsumer {
     /// Gives records of a partition again.
     pub fn resume(&mut self, partition: &TopicPartition) -> Result<(), ConsumeError> {
         self.change(partition, |assignment| assignment.is_paused = false)
+    }
+
+    /// Drops what was begun of a partition.
+    fn forget_opened(&mut self, partition: &TopicPartition) {
+        self.current.take_if(|opened| **opened.records.source() == *partition);
+        self.held.retain(|opened| **opened.records.source() != *partition);
+    }
+
+    /// Drops what was begun before a seek that went past this consumer.
+    fn forget_outdated(&mut self) {
+        let mut board = self.board.lock();
+        let mut is_current =
+            |opened: &Opened| board.current(opened.place, opened.generation).is_some();
+        self.current.take_if(|opened| !is_current(opened));
+        self.held.retain(is_current);
     }
 
     fn change(
@@ -163,7 +238,7 @@ impl PartitionConsumer {
 
     /// The partitions that it reads.
     pub fn partitions(&self) -> Vec<Arc<TopicPartition>> {
-        self.board.lock().assignments.iter().map(|it| it.partition.clone()).collect()
+        self.board.lock().assigned().map(|it| it.partition.clone()).collect()
     }
 
     /// The offset of the next record that will be given of a partition, if that is known yet.
@@ -198,29 +273,24 @@ impl PartitionConsumer {
 
     fn set_position(&self, place: usize, generation: u64, position: i64) {
         if let Some(assignment) = self.board.lock().current(place, generation) {
-            assignment.position = Some(position);
+            assignment.set_position(position);
         }
     }
 
-    /// The next batch that was read, waited for if need be.
-    async fn next_chunk(&mut self) -> Result<Option<Arrived>, ConsumeError> {
+    /// The next batch that was read, if there is one.
+    fn try_next_chunk(&mut self) -> Result<Option<Arrived>, ConsumeError> {
         loop {
-            let (chunk, is_over) = {
-                let mut board = self.board.lock();
-                let chunk = board.pop();
-                let is_over = board.assignments.iter().all(Assignment::is_at_end);
-                (chunk, is_over && self.board.settings.stop_at_end)
-            };
-            match chunk {
-                Some(chunk) => {
-                    if let Some(arrived) = self.open(chunk)? {
-                        return Ok(Some(arrived));
-                    }
-                }
-                None if is_over => return Ok(None),
-                None => self.board.arrival.notified().await,
+            let Some(chunk) = self.board.lock().pop() else { return Ok(None) };
+            if let Some(arrived) = self.open(chunk)? {
+                return Ok(Some(arrived));
             }
         }
+    }
+
+    /// Whether nothing more will come.
+    fn is_over(&self) -> bool {
+        self.board.settings.stop_at_end
+            && self.board.lock().assignments.iter().all(Assignment::is_at_end)
     }
 
     /// Takes note of something read. Gives the batch, if it is one for the caller.
@@ -236,7 +306,7 @@ impl PartitionConsumer {
             Content::Batch { view, start } => (view, start),
             Content::Failed(error) => return Err(error),
             Content::Skipped(next_offset) => {
-                assignment.position = Some(next_offset);
+                assignment.set_position(next_offset);
                 return Ok(None);
             }
         };
@@ -245,9 +315,9 @@ impl PartitionConsumer {
         if assignment.end.is_some_and(is_past) {
             return Ok(None);
         }
-        let source = assignment.partition.clone();
+        let (source, progress) = (assignment.partition.clone(), assignment.progress.clone());
         let batch = RecordBatch::new(source, view, start, settings.batch_bytes_max);
-        Ok(Some(Arrived { batch, place, generation }))
+        Ok(Some(Arrived { batch, progress, place, generation }))
     }
 
     /// A batch that was set aside when its partition was paused, if it has been resumed.

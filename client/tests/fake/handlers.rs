@@ -17,15 +17,18 @@ use thalweg_client::protocol::messages::produce::{
     self, PartitionProduceResponse, TopicProduceResponse,
 };
 use thalweg_client::protocol::messages::{
-    ApiVersionsResponse, FetchRequest, FetchResponse, InitProducerIdResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
+    ApiVersionsResponse, FetchRequest, FetchResponse, FindCoordinatorRequest, HeartbeatRequest,
+    HeartbeatResponse, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, ProduceResponse, SyncGroupRequest,
+    SyncGroupResponse,
 };
 use thalweg_client::protocol::{
     ApiKey, ErrorCode, Frame, KafkaStr, Message, Reader, Records, RequestHeader, SERVED,
     encode_response,
 };
 
-use super::{Fault, Shared, State};
+use super::{Fault, Shared, State, group};
 
 pub(crate) enum Reply {
     Frame(Frame),
@@ -81,6 +84,62 @@ pub(crate) async fn answer(
             }
             frame(header, &response)
         }
+        _ => group_answer(shared, id, header, body, before).await,
+    }
+}
+
+async fn group_answer(
+    shared: &Arc<Shared>,
+    id: i32,
+    header: &RequestHeader,
+    mut body: Reader,
+    before: Option<ErrorCode>,
+) -> Reply {
+    let version = header.api_version;
+    let code = before.unwrap_or(ErrorCode::None).code();
+    match header.api_key {
+        ApiKey::FindCoordinator => {
+            let request = FindCoordinatorRequest::decode(&mut body, version).expect("well-formed");
+            let mut response = group::find(&mut shared.lock(), &request);
+            response.coordinators.iter_mut().for_each(|it| it.error_code = code);
+            frame(header, &response)
+        }
+        ApiKey::JoinGroup => {
+            let request = JoinGroupRequest::decode(&mut body, version).expect("well-formed");
+            if before.is_some() {
+                let response = JoinGroupResponse { error_code: code, ..Default::default() };
+                return frame(header, &response);
+            }
+            frame(header, &group::join(shared, id, &request).await)
+        }
+        ApiKey::SyncGroup => {
+            let request = SyncGroupRequest::decode(&mut body, version).expect("well-formed");
+            if before.is_some() {
+                let response = SyncGroupResponse { error_code: code, ..Default::default() };
+                return frame(header, &response);
+            }
+            frame(header, &group::sync(shared, id, &request).await)
+        }
+        ApiKey::Heartbeat => {
+            let request = HeartbeatRequest::decode(&mut body, version).expect("well-formed");
+            let known = group::heartbeat(&mut shared.lock(), id, &request);
+            let error_code = before.unwrap_or(known).code();
+            frame(header, &HeartbeatResponse { error_code, ..HeartbeatResponse::default() })
+        }
+        ApiKey::LeaveGroup => {
+            let request = LeaveGroupRequest::decode(&mut body, version).expect("well-formed");
+            let response = group::leave(&mut shared.lock(), id, &request);
+            shared.groups.notify_waiters();
+            frame(header, &response)
+        }
+        ApiKey::OffsetCommit => {
+            let request = OffsetCommitRequest::decode(&mut body, version).expect("well-formed");
+            frame(header, &group::commit(&mut shared.lock(), id, &request, before))
+        }
+        ApiKey::OffsetFetch => {
+            let request = OffsetFetchRequest::decode(&mut body, version).expect("well-formed");
+            frame(header, &group::fetch(&mut shared.lock(), id, &request, before))
+        }
         _ => Reply::Close,
     }
 }
@@ -99,6 +158,13 @@ fn versions(state: &mut State, header: &RequestHeader) -> Reply {
         ApiKey::Metadata,
         ApiKey::ApiVersions,
         ApiKey::InitProducerId,
+        ApiKey::FindCoordinator,
+        ApiKey::JoinGroup,
+        ApiKey::SyncGroup,
+        ApiKey::Heartbeat,
+        ApiKey::LeaveGroup,
+        ApiKey::OffsetCommit,
+        ApiKey::OffsetFetch,
     ];
     let max = |key: ApiKey, ours: i16| state.versions_max.get(&key).copied().unwrap_or(ours);
     let range = |key: ApiKey| {

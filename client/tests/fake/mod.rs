@@ -7,6 +7,7 @@
 #![expect(dead_code, reason = "each test file uses its own part of it")]
 
 mod broker;
+pub(crate) mod group;
 mod handlers;
 mod log;
 
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     pub(crate) released: Notify,
     pub(crate) progress: Notify,
+    /// Some group has changed.
+    pub(crate) groups: Notify,
 }
 
 #[derive(Default)]
@@ -57,6 +60,7 @@ pub(crate) struct State {
     /// Host and port of each broker, whose id is its place plus one.
     pub(crate) ports: Vec<u16>,
     pub(crate) topics: BTreeMap<String, Topic>,
+    pub(crate) groups: BTreeMap<String, group::Group>,
     pub(crate) faults: HashMap<ApiKey, VecDeque<Fault>>,
     /// What was asked: by which version of what, of whom.
     pub(crate) requests: Vec<(ApiKey, i16, i32)>,
@@ -80,6 +84,7 @@ impl FakeCluster {
             state: Mutex::default(),
             released: Notify::new(),
             progress: Notify::new(),
+            groups: Notify::new(),
         });
         let (mut accepting, mut addresses) = (Vec::new(), Vec::new());
         for id in (1..).take(brokers) {
@@ -133,6 +138,17 @@ impl FakeCluster {
         };
         let limit = std::time::Duration::from_secs(20);
         tokio::time::timeout(limit, waiting).await.expect("it comes to that in time");
+    }
+
+    /// Changes a group behind its members' backs.
+    pub(crate) fn with_group<T>(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut group::Group) -> T,
+    ) -> T {
+        let outcome = change(self.state().groups.entry(name.into()).or_default());
+        self.shared.groups.notify_waiters();
+        outcome
     }
 
     /// How many requests of a kind there were.

@@ -1,0 +1,176 @@
+//! What a consumer of a group is configured with. Defaults are those of Kafka's Java client, except
+//! that rebalances are cooperative.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thalweg_protocol::KafkaStr;
+use tokio::sync::mpsc;
+
+use super::assignor::Assignor;
+use super::listener::{AnyListener, RebalanceListener};
+use super::member::Member;
+use super::shared::Shared;
+use super::{Consumer, STEPS_MAX};
+use crate::cluster::{Cluster, Isolation};
+use crate::consumer::PartitionConsumer;
+use crate::consumer::builder::{OffsetReset, Settings};
+
+/// The settings of a [`Consumer`].
+#[must_use = "a builder does nothing until it builds"]
+pub struct GroupConsumerBuilder {
+    cluster: Arc<Cluster>,
+    records: Settings,
+    settings: GroupSettings,
+    group: Arc<str>,
+    topics: Vec<Arc<str>>,
+    listener: Option<Box<dyn AnyListener>>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct GroupSettings {
+    pub(super) assignors: Vec<Assignor>,
+    pub(super) group_instance_id: Option<KafkaStr>,
+    pub(super) rack: Option<KafkaStr>,
+    pub(super) session_timeout: Duration,
+    pub(super) heartbeat_interval: Duration,
+    pub(super) max_poll_interval: Duration,
+    pub(super) auto_commit: Option<Duration>,
+    pub(super) auto_offset_reset: OffsetReset,
+    /// Whether to wait for transactions that are about to change an offset.
+    pub(super) require_stable: bool,
+}
+
+impl GroupConsumerBuilder {
+    pub(in crate::consumer) fn new(cluster: Arc<Cluster>, records: Settings, group: &str) -> Self {
+        GroupConsumerBuilder {
+            cluster,
+            records,
+            settings: GroupSettings {
+                assignors: vec![Assignor::CooperativeSticky],
+                group_instance_id: None,
+                rack: None,
+                session_timeout: Duration::from_secs(45),
+                heartbeat_interval: Duration::from_secs(3),
+                max_poll_interval: Duration::from_secs(300),
+                auto_commit: Some(Duration::from_secs(5)),
+                auto_offset_reset: OffsetReset::Latest,
+                require_stable: false,
+            },
+            group: group.into(),
+            topics: Vec::new(),
+            listener: None,
+        }
+    }
+
+    /// Reads these topics too. Those that do not exist are read once they do.
+    pub fn subscribe<T: AsRef<str>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
+        self.topics.extend(topics.into_iter().map(|topic| Arc::from(topic.as_ref())));
+        self
+    }
+
+    /// The strategies that this member offers, the preferred first; the group uses one that all its
+    /// members offer. Default [`Assignor::CooperativeSticky`] alone.
+    ///
+    /// Rebalances are cooperative if that is the only one. Offering another beside it, as Kafka's
+    /// Java client does by default, means giving up everything in every rebalance: nobody knows
+    /// beforehand which one will be used.
+    pub fn assignors(mut self, assignors: impl IntoIterator<Item = Assignor>) -> Self {
+        self.settings.assignors = assignors.into_iter().collect();
+        self
+    }
+
+    /// Makes this a static member (KIP-345): under this name it may go and come back within the
+    /// session timeout without a rebalance. So it does not leave the group when it is closed.
+    pub fn group_instance_id(mut self, id: &str) -> Self {
+        self.settings.group_instance_id = Some(KafkaStr::copied_from(id));
+        self
+    }
+
+    /// Where this member stands, for assignors that heed it.
+    pub fn rack(mut self, rack: &str) -> Self {
+        self.settings.rack = Some(KafkaStr::copied_from(rack));
+        self
+    }
+
+    /// Without a heartbeat for so long the coordinator considers this member dead. Default 45 s.
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.session_timeout = timeout;
+        self
+    }
+
+    /// How often to heartbeat, which a task of its own does. Default 3 s.
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.settings.heartbeat_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How long the application may be busy with what it was given, without asking for more or
+    /// [saying so](Consumer::signal_progress), before its partitions are left to others. It is also
+    /// how long a rebalance waits for this member. Default 5 min.
+    pub fn max_poll_interval(mut self, interval: Duration) -> Self {
+        self.settings.max_poll_interval = interval;
+        self
+    }
+
+    /// How often to commit by itself what the application is done with: a record counts once the
+    /// next one has been asked for. Default 5 s.
+    pub fn auto_commit(mut self, interval: Duration) -> Self {
+        self.settings.auto_commit = Some(interval.max(Duration::from_millis(1)));
+        self
+    }
+
+    /// Leaves committing to the application.
+    pub fn manual_commit(mut self) -> Self {
+        self.settings.auto_commit = None;
+        self
+    }
+
+    /// Where to begin where the group has no offset, or one outside the log. Default
+    /// [`OffsetReset::Latest`].
+    pub fn auto_offset_reset(mut self, reset: OffsetReset) -> Self {
+        self.settings.auto_offset_reset = reset;
+        self
+    }
+
+    /// Tells this listener what rebalances bring and take.
+    pub fn on_rebalance(mut self, listener: impl RebalanceListener) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// Begins to join the group, in the background. To be called within a tokio runtime.
+    pub fn build(self) -> Consumer {
+        let Self { cluster, mut records, mut settings, group, topics, listener } = self;
+        settings.require_stable = records.isolation == Isolation::ReadCommitted;
+        records.on_out_of_range = settings.auto_offset_reset;
+        records.stop_at_end = false;
+        let records = PartitionConsumer::start(cluster.clone(), records, Vec::new());
+        let shared = Arc::new(Shared::new(group, cluster, settings, records.board.clone()));
+        let (commands, inbox) = mpsc::channel(1);
+        let (outbox, steps) = mpsc::channel(STEPS_MAX);
+        let member = Member::new(shared.clone(), topics, inbox, outbox);
+        let committing = tokio::spawn(shared.clone().commit_in_background());
+        Consumer {
+            records,
+            shared,
+            steps,
+            commands,
+            listener,
+            under_way: None,
+            failed: None,
+            member: tokio::spawn(member.run()),
+            committing: committing.abort_handle(),
+        }
+    }
+}
+
+impl std::fmt::Debug for GroupConsumerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupConsumerBuilder")
+            .field("group", &self.group)
+            .field("topics", &self.topics)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

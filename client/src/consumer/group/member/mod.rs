@@ -1,0 +1,268 @@
+//! A member's life in its group, as the classic protocol has it: join, receive an assignment, take
+//! it over, heartbeat, and begin anew when the group rebalances.
+//!
+//! It runs in a task of its own. What only the consumer can do it asks for as a
+//! [`Step`](super::step::Step), and heartbeats while it waits. Nothing here ends it but leaving and
+//! refusals that will not pass.
+
+mod join;
+mod lead;
+mod pulse;
+mod takeover;
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thalweg_protocol::KafkaStr;
+use thalweg_protocol::messages::LeaveGroupRequest;
+use thalweg_protocol::messages::leave_group::MemberIdentity;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use self::lead::Led;
+use self::pulse::Pulse;
+use super::assignor::Assignor;
+use super::shared::Shared;
+use super::step::Step;
+use crate::cluster::{GroupError, Metadata, Pool};
+use crate::topic_partition::TopicPartition;
+
+/// What the consumer wants of its member task. When nobody can command it any more, it leaves.
+#[derive(Debug)]
+pub(super) enum Command {
+    Subscribe(Vec<Arc<str>>),
+    Rejoin,
+    Leave,
+}
+
+/// Why the member does not go on with what it was doing.
+#[derive(Debug)]
+enum Turn {
+    /// The group rebalances.
+    Rejoin,
+    /// The group does not know the member any more.
+    Lost,
+    /// The application has been busy for too long.
+    Stalled,
+    Leave,
+    Fail(GroupError),
+}
+
+pub(super) struct Member {
+    shared: Arc<Shared>,
+    /// Connections of its own: joining blocks whatever is behind it.
+    pool: Arc<Pool>,
+    metadata: watch::Receiver<Arc<Metadata>>,
+    topics: Vec<Arc<str>>,
+    commands: mpsc::Receiver<Command>,
+    steps: mpsc::Sender<Step>,
+    pulse: Pulse,
+    owned: BTreeSet<TopicPartition>,
+    /// What it has divided, if it leads the group.
+    led: Option<Led>,
+    wants_rejoin: bool,
+    failures: u32,
+}
+
+/// How long leaving may take: the others wait no longer than for a member that died.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Member {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        topics: Vec<Arc<str>>,
+        commands: mpsc::Receiver<Command>,
+        steps: mpsc::Sender<Step>,
+    ) -> Self {
+        let pool = Arc::new(shared.cluster.separate_pool());
+        Member {
+            pulse: Pulse::new(shared.clone(), pool.clone()),
+            metadata: shared.cluster.watch(),
+            shared,
+            pool,
+            topics,
+            commands,
+            steps,
+            owned: BTreeSet::new(),
+            led: None,
+            wants_rejoin: false,
+            failures: 0,
+        }
+    }
+
+    /// Lives until it leaves or fails.
+    pub(super) async fn run(mut self) {
+        let group = self.shared.group.clone();
+        loop {
+            let Err(mut turn) = self.round().await;
+            tracing::debug!(%group, ?turn, "the group moves on");
+            if matches!(turn, Turn::Lost | Turn::Stalled | Turn::Fail(_)) {
+                if matches!(turn, Turn::Stalled) {
+                    tracing::warn!(%group, "nothing read for max_poll_interval: leaving the group");
+                    leave(&self.shared).await;
+                }
+                self.shared.set_identity(KafkaStr::default(), -1);
+                let lost = self.lose().await;
+                if let (Err(after), false) = (lost, matches!(turn, Turn::Fail(_))) {
+                    turn = after;
+                }
+            }
+            match turn {
+                Turn::Rejoin | Turn::Lost | Turn::Stalled => {}
+                Turn::Fail(error) => {
+                    let _ = self.steps.send(Step::Fail(error)).await;
+                    return;
+                }
+                Turn::Leave => {
+                    self.commit_and_leave().await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One generation, from joining to the next rebalance.
+    async fn round(&mut self) -> Result<Infallible, Turn> {
+        self.wants_rejoin = false;
+        self.led = None;
+        self.know_topics().await?;
+        if !self.is_cooperative() {
+            let owned = self.owned.iter().cloned().collect();
+            self.give_up(owned).await?;
+        } else if self.shared.settings.auto_commit.is_some() {
+            self.shared.commit_bell.notify_one();
+        }
+        let joined = self.join().await?;
+        let assigned = self.sync(&joined).await?;
+        self.failures = 0;
+        self.take_over(assigned).await?;
+        Err(self.next_turn().await)
+    }
+
+    /// Whether it keeps its partitions through a rebalance, which all its assignors must allow.
+    fn is_cooperative(&self) -> bool {
+        let mut assignors = self.shared.settings.assignors.iter();
+        assignors.all(|assignor| *assignor == Assignor::CooperativeSticky)
+    }
+
+    /// Asks about the topics that it subscribes to, so that they are known when it leads.
+    async fn know_topics(&mut self) -> Result<(), Turn> {
+        let cluster = self.shared.cluster.clone();
+        self.topics.iter().for_each(|topic| cluster.take_interest(topic, false));
+        let metadata = cluster.metadata();
+        if self.topics.iter().all(|topic| metadata.topic(topic).is_some()) {
+            return Ok(());
+        }
+        // If nobody answers, joining will meet the same trouble, and has the patience.
+        let reading = async move { drop(cluster.refresh().await) };
+        self.unless_commanded(reading).await
+    }
+
+    /// What happens next while nothing is to be done. Cancel-safe.
+    async fn next_turn(&mut self) -> Turn {
+        tokio::select! {
+            command = self.commands.recv() => turn_of(&mut self.topics, command),
+            turn = self.pulse.next() => turn,
+            () = lead::partitions_change(self.led.as_ref(), &mut self.metadata) => Turn::Rejoin,
+        }
+    }
+
+    /// Heartbeats while `work` is done. A rebalance is only taken note of.
+    async fn keep_alive<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Turn> {
+        tokio::pin!(work);
+        loop {
+            let turn = tokio::select! {
+                biased;
+                outcome = &mut work => return Ok(outcome),
+                turn = self.next_turn() => turn,
+            };
+            match turn {
+                Turn::Rejoin => {
+                    self.wants_rejoin = true;
+                    self.led = None;
+                }
+                turn => return Err(turn),
+            }
+        }
+    }
+
+    /// Does `work`, unless it is told to do something else.
+    async fn unless_commanded<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Turn> {
+        tokio::select! {
+            outcome = work => Ok(outcome),
+            command = self.commands.recv() => Err(turn_of(&mut self.topics, command)),
+        }
+    }
+
+    /// After a failure that may pass: waits a little, and looks for the coordinator anew if it was
+    /// about that.
+    async fn retry_after(&mut self, error: GroupError) -> Result<(), Turn> {
+        if !error.is_retriable() {
+            return Err(Turn::Fail(error));
+        }
+        tracing::debug!(%error, "trying again");
+        let cluster = &self.shared.cluster;
+        cluster.on_coordinator_error(&error);
+        self.failures = self.failures.saturating_add(1);
+        let delay = cluster.options.retry_backoff.delay(self.failures, &cluster.jitter);
+        self.unless_commanded(sleep(delay)).await
+    }
+
+    async fn commit_and_leave(&mut self) {
+        if !self.shared.is_member() {
+            return;
+        }
+        if self.shared.settings.auto_commit.is_some() {
+            let offsets = self.shared.uncommitted(|_| true);
+            let committing = self.shared.commit(offsets);
+            if let Ok(Err(error)) = tokio::time::timeout(LEAVE_TIMEOUT, committing).await {
+                tracing::warn!(%error, "leaving without a last commit");
+            }
+        }
+        leave(&self.shared).await;
+    }
+}
+
+/// What a command means; a new subscription is taken note of.
+fn turn_of(topics: &mut Vec<Arc<str>>, command: Option<Command>) -> Turn {
+    match command {
+        Some(Command::Subscribe(wanted)) => {
+            *topics = wanted;
+            Turn::Rejoin
+        }
+        Some(Command::Rejoin) => Turn::Rejoin,
+        Some(Command::Leave) | None => Turn::Leave,
+    }
+}
+
+/// Tells the coordinator, so that the others need not wait. A static member may come back, so
+/// it says nothing.
+async fn leave(shared: &Shared) {
+    let identity = shared.identity();
+    if identity.group_instance_id.is_some() || identity.member_id.is_empty() {
+        return;
+    }
+    let member_id = identity.member_id;
+    let group_id = KafkaStr::copied_from(&shared.group);
+    let build = |version| {
+        if version < 3 {
+            let (group_id, member_id) = (group_id.clone(), member_id.clone());
+            return LeaveGroupRequest { group_id, member_id, ..LeaveGroupRequest::default() };
+        }
+        let member = MemberIdentity {
+            member_id: member_id.clone(),
+            reason: Some("the consumer is being closed".into()),
+            ..MemberIdentity::default()
+        };
+        let (group_id, members) = (group_id.clone(), vec![member]);
+        LeaveGroupRequest { group_id, members, ..LeaveGroupRequest::default() }
+    };
+    // Over the shared connection: ours may be waiting for a rebalance.
+    let (cluster, group) = (&shared.cluster, &shared.group);
+    let asked = cluster.ask_coordinator(&cluster.pool, group, 0..=5, build, LEAVE_TIMEOUT);
+    if let Err(error) = asked.await {
+        tracing::debug!(%error, "the group was not told of the leaving");
+    }
+}
