@@ -1,12 +1,13 @@
 //! Reads topics as a member of a group, and says what rebalances bring and take. Start it several
 //! times and watch the partitions move; Ctrl-C leaves the group in good order.
 //!
-//! `cargo run -p thalweg-client --example consume_group -- HOST:PORT GROUP TOPIC...`
+//! `cargo run -p thalweg-client --example consume_group -- HOST:PORT PROTOCOL GROUP TOPIC...`, where
+//! PROTOCOL is `classic` or `consumer`
 
 use std::error::Error;
 use std::time::Duration;
 
-use thalweg_client::consumer::{GroupHandle, OffsetReset, RebalanceListener};
+use thalweg_client::consumer::{GroupHandle, GroupProtocol, OffsetReset, RebalanceListener};
 use thalweg_client::{Client, TopicPartition};
 
 struct Narrator;
@@ -33,11 +34,17 @@ impl RebalanceListener for Narrator {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let bootstrap = arguments.next().ok_or("give a broker as HOST:PORT")?;
+    let protocol = match arguments.next().as_deref() {
+        Some("classic") => GroupProtocol::Classic,
+        Some("consumer") => GroupProtocol::Consumer,
+        _ => return Err("say whether the group is classic or consumer".into()),
+    };
     let group = arguments.next().ok_or("name a group")?;
     let client = Client::connect(&bootstrap).await?;
     let mut consumer = client
         .consumer()
         .group(&group)
+        .group_protocol(protocol)
         .subscribe(arguments)
         .auto_offset_reset(OffsetReset::Earliest)
         .auto_commit(Duration::from_secs(1))

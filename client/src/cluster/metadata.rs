@@ -60,6 +60,12 @@ impl Metadata {
         self.topics.get(name)
     }
 
+    /// The names of topics, where they are known.
+    pub(crate) fn names_of(&self, ids: &[Uuid]) -> HashMap<Uuid, Arc<str>> {
+        let wanted = self.topics.values().filter(|topic| ids.contains(&topic.id));
+        wanted.map(|topic| (topic.id, topic.name.clone())).collect()
+    }
+
     pub(crate) fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
         let partition = usize::try_from(partition).ok()?;
         self.topics.get(topic)?.partitions.get(partition)

@@ -69,6 +69,21 @@ impl Cluster {
         }
     }
 
+    /// The names of all topics there are, by id.
+    ///
+    /// Cancel-safe.
+    pub(crate) async fn names_of_all_topics(
+        &self,
+    ) -> Result<Vec<(uuid::Uuid, Arc<str>)>, RequestError> {
+        let connection = self.any::<MetadataRequest>().await?;
+        let response = self.ask(connection.broker(), None).await?;
+        let named = response.topics.into_iter().filter_map(|topic| {
+            let name = topic.name.as_ref()?;
+            Some((topic.topic_id, Arc::from(name.as_str())))
+        });
+        Ok(named.collect())
+    }
+
     /// Creation is asked for only while a topic that may be created is not there, as the request
     /// cannot say for which of its topics.
     fn creation(&self, topics: Option<&[Arc<str>]>) -> bool {

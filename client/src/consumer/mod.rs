@@ -24,7 +24,7 @@ pub use builder::{ConsumerBuilder, OffsetReset, StartAt};
 pub use error::{ConsumeError, ConsumeFault};
 pub use group::{
     Assignor, CommitError, Consumer, ConsumerError, GroupConsumerBuilder, GroupHandle,
-    RebalanceListener,
+    GroupProtocol, RebalanceListener,
 };
 pub use record::{ConsumerRecord, IntoRecords, RecordBatch};
 

@@ -309,10 +309,15 @@ pub(super) fn commit(
     before: Option<ErrorCode>,
 ) -> OffsetCommitResponse {
     let generation = request.generation_id_or_member_epoch;
+    let epoch = state.epoch_group.members.get(request.member_id.as_str()).map(|it| it.epoch);
     let mut group = led(state, id, &request.group_id);
     let error = before.unwrap_or_else(|| match &group {
         Err(error) => *error,
         Ok(group) if generation < 0 && group.members.is_empty() => ErrorCode::None,
+        Ok(_) if epoch.is_some() => match epoch {
+            Some(epoch) if epoch != generation => ErrorCode::StaleMemberEpoch,
+            _ => ErrorCode::None,
+        },
         Ok(group) => {
             let instance = request.group_instance_id.as_ref();
             match group.check(&request.member_id, instance, generation) {

@@ -17,18 +17,18 @@ use thalweg_client::protocol::messages::produce::{
     self, PartitionProduceResponse, TopicProduceResponse,
 };
 use thalweg_client::protocol::messages::{
-    ApiVersionsResponse, FetchRequest, FetchResponse, FindCoordinatorRequest, HeartbeatRequest,
-    HeartbeatResponse, InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
-    OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, ProduceResponse, SyncGroupRequest,
-    SyncGroupResponse,
+    ApiVersionsResponse, ConsumerGroupHeartbeatRequest, FetchRequest, FetchResponse,
+    FindCoordinatorRequest, HeartbeatRequest, HeartbeatResponse, InitProducerIdResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
+    OffsetFetchRequest, ProduceRequest, ProduceResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use thalweg_client::protocol::{
     ApiKey, ErrorCode, Frame, KafkaStr, Message, Reader, Records, RequestHeader, SERVED,
     encode_response,
 };
 
-use super::{Fault, Shared, State, group};
+use super::{Fault, Shared, State, epochs, group};
 
 pub(crate) enum Reply {
     Frame(Frame),
@@ -132,6 +132,15 @@ async fn group_answer(
             shared.groups.notify_waiters();
             frame(header, &response)
         }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let request = ConsumerGroupHeartbeatRequest::decode(&mut body, version);
+            let request = request.expect("well-formed");
+            let mut response = epochs::heartbeat(&mut shared.lock(), &request);
+            if before.is_some() {
+                response.error_code = code;
+            }
+            frame(header, &response)
+        }
         ApiKey::OffsetCommit => {
             let request = OffsetCommitRequest::decode(&mut body, version).expect("well-formed");
             frame(header, &group::commit(&mut shared.lock(), id, &request, before))
@@ -165,6 +174,7 @@ fn versions(state: &mut State, header: &RequestHeader) -> Reply {
         ApiKey::LeaveGroup,
         ApiKey::OffsetCommit,
         ApiKey::OffsetFetch,
+        ApiKey::ConsumerGroupHeartbeat,
     ];
     let max = |key: ApiKey, ours: i16| state.versions_max.get(&key).copied().unwrap_or(ours);
     let range = |key: ApiKey| {

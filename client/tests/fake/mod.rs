@@ -7,6 +7,7 @@
 #![expect(dead_code, reason = "each test file uses its own part of it")]
 
 mod broker;
+pub(crate) mod epochs;
 pub(crate) mod group;
 mod handlers;
 mod log;
@@ -61,6 +62,7 @@ pub(crate) struct State {
     pub(crate) ports: Vec<u16>,
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) groups: BTreeMap<String, group::Group>,
+    pub(crate) epoch_group: epochs::EpochGroup,
     pub(crate) faults: HashMap<ApiKey, VecDeque<Fault>>,
     /// What was asked: by which version of what, of whom.
     pub(crate) requests: Vec<(ApiKey, i16, i32)>,

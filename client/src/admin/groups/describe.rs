@@ -1,4 +1,5 @@
-//! Who is in a group, and what each member reads.
+//! Who is in a group, and what each member reads. Groups of both kinds go by the same description;
+//! what their members tell each other in the classic kind is read if they are consumers.
 
 use std::sync::Arc;
 
@@ -7,13 +8,17 @@ use thalweg_protocol::consumer_protocol::{
     ConsumerProtocolAssignment, ConsumerProtocolSubscription, ConsumerProtocolTopic,
 };
 use thalweg_protocol::messages::describe_groups::{DescribedGroup, DescribedGroupMember};
-use thalweg_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
+use thalweg_protocol::messages::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, DescribeGroupsRequest,
+    DescribeGroupsResponse, consumer_group_describe,
+};
 use thalweg_protocol::{ErrorCode, KafkaStr, Message};
 
 use super::{GroupState, GroupType, checked};
 use crate::address::BrokerAddress;
 use crate::admin::Admin;
 use crate::cluster::{GroupError, GroupFault};
+use crate::error::RequestFault;
 use crate::topic_partition::TopicPartition;
 
 /// A group and its members.
@@ -50,6 +55,10 @@ pub struct GroupMember {
     pub topics: Vec<Arc<str>>,
     /// The partitions it reads, in order, where it is a consumer.
     pub assignment: Vec<TopicPartition>,
+    /// Those it is to read, in a group whose coordinator divides (KIP-848).
+    pub target_assignment: Option<Vec<TopicPartition>>,
+    /// How far it has followed the group's changes, in a group whose coordinator divides.
+    pub member_epoch: Option<i32>,
 }
 
 impl Admin {
@@ -61,8 +70,51 @@ impl Admin {
         join_all(groups.iter().map(|group| self.describe_group(group))).await
     }
 
+    /// There is no telling a group's type beforehand, so the newer is asked for first.
     async fn describe_group(&self, group: &str) -> Result<GroupDescription, GroupError> {
         let group: Arc<str> = group.into();
+        match self.describe_consumer_group(&group).await {
+            Err(error) if is_for_the_other(&error) => self.describe_classic_group(group).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn describe_consumer_group(
+        &self,
+        group: &Arc<str>,
+    ) -> Result<GroupDescription, GroupError> {
+        let build = |_| ConsumerGroupDescribeRequest {
+            group_ids: vec![KafkaStr::copied_from(group)],
+            ..ConsumerGroupDescribeRequest::default()
+        };
+        let versions = ConsumerGroupDescribeRequest::VERSIONS;
+        let error_of = |response: &ConsumerGroupDescribeResponse| {
+            response.groups.first().map_or(ErrorCode::None, |it| ErrorCode::from(it.error_code))
+        };
+        let response = self.cluster.call_coordinator(group, versions, build, error_of).await?;
+        checked(group, Ok(error_of(&response)))?;
+        let coordinator = self.cluster.coordinator(group).await?;
+        let mut described = response.groups.iter();
+        let Some(described) = described.find(|it| *it.group_id == **group) else {
+            return Err(GroupError::new(group, Some(coordinator), GroupFault::LeftOut));
+        };
+        let mut members: Vec<GroupMember> = described.members.iter().map(consumer_member).collect();
+        members.sort_by(|a, b| a.member_id.cmp(&b.member_id));
+        Ok(GroupDescription {
+            group: group.clone(),
+            group_type: GroupType::Consumer,
+            state: GroupState::parse(&described.group_state),
+            protocol_type: "consumer".into(),
+            assignor: described.assignor_name.as_str().into(),
+            coordinator,
+            members,
+        })
+    }
+
+    async fn describe_classic_group(
+        &self,
+        group: Arc<str>,
+    ) -> Result<GroupDescription, GroupError> {
         let build = |_| DescribeGroupsRequest {
             groups: vec![KafkaStr::copied_from(&group)],
             ..DescribeGroupsRequest::default()
@@ -125,6 +177,44 @@ fn member(described: &DescribedGroupMember, is_consumer: bool) -> GroupMember {
         host: text(&described.client_host),
         topics,
         assignment,
+        target_assignment: None,
+        member_epoch: None,
+    }
+}
+
+/// Whether another kind of group may go by this name, or the broker knows only the other kind.
+fn is_for_the_other(error: &GroupError) -> bool {
+    match &error.fault {
+        GroupFault::Refused(error) => {
+            matches!(error, ErrorCode::GroupIdNotFound | ErrorCode::UnsupportedVersion)
+        }
+        GroupFault::Unanswered(error) => matches!(error.fault, RequestFault::Unsupported(_)),
+        GroupFault::LeftOut => false,
+    }
+}
+
+fn consumer_member(described: &consumer_group_describe::Member) -> GroupMember {
+    let text = |name: &KafkaStr| Arc::from(name.as_str());
+    let partitions = |assignment: &consumer_group_describe::Assignment| {
+        let topics = assignment.topic_partitions.iter();
+        let mut partitions: Vec<TopicPartition> = topics
+            .flat_map(|topic| {
+                let name: Arc<str> = text(&topic.topic_name);
+                topic.partitions.iter().map(move |it| TopicPartition::new(name.clone(), *it))
+            })
+            .collect();
+        partitions.sort_unstable();
+        partitions
+    };
+    GroupMember {
+        member_id: text(&described.member_id),
+        group_instance_id: described.instance_id.as_ref().map(text),
+        client_id: text(&described.client_id),
+        host: text(&described.client_host),
+        topics: described.subscribed_topic_names.iter().map(text).collect(),
+        assignment: partitions(&described.assignment),
+        target_assignment: Some(partitions(&described.target_assignment)),
+        member_epoch: Some(described.member_epoch),
     }
 }
 

@@ -27,8 +27,22 @@ pub struct GroupConsumerBuilder {
     listener: Option<Box<dyn AnyListener>>,
 }
 
+/// How a group agrees upon who reads what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GroupProtocol {
+    /// One of the members decides, by the assignors they have in common. Every broker knows it.
+    #[default]
+    Classic,
+    /// The coordinator decides, and partitions move without the others stopping (KIP-848). Brokers
+    /// know it since Kafka 4.0. The coordinator also decides upon session timeout and heartbeats.
+    Consumer,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct GroupSettings {
+    pub(super) protocol: GroupProtocol,
+    pub(super) server_assignor: Option<KafkaStr>,
+    pub(super) regex: Option<KafkaStr>,
     pub(super) assignors: Vec<Assignor>,
     pub(super) group_instance_id: Option<KafkaStr>,
     pub(super) rack: Option<KafkaStr>,
@@ -47,6 +61,9 @@ impl GroupConsumerBuilder {
             cluster,
             records,
             settings: GroupSettings {
+                protocol: GroupProtocol::Classic,
+                server_assignor: None,
+                regex: None,
                 assignors: vec![Assignor::CooperativeSticky],
                 group_instance_id: None,
                 rack: None,
@@ -66,6 +83,28 @@ impl GroupConsumerBuilder {
     /// Reads these topics too. Those that do not exist are read once they do.
     pub fn subscribe<T: AsRef<str>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
         self.topics.extend(topics.into_iter().map(|topic| Arc::from(topic.as_ref())));
+        self
+    }
+
+    /// Reads all topics whose whole name matches the expression, also those that come later. The
+    /// coordinator reads it, in the syntax of RE2; so it needs [`GroupProtocol::Consumer`], which
+    /// this chooses.
+    pub fn subscribe_regex(mut self, expression: &str) -> Self {
+        self.settings.protocol = GroupProtocol::Consumer;
+        self.settings.regex = Some(KafkaStr::copied_from(expression));
+        self
+    }
+
+    /// How the group agrees upon who reads what. Default [`GroupProtocol::Classic`].
+    pub fn group_protocol(mut self, protocol: GroupProtocol) -> Self {
+        self.settings.protocol = protocol;
+        self
+    }
+
+    /// By which strategy the coordinator is to divide, such as `uniform` or `range`, in the
+    /// consumer protocol. By default it chooses.
+    pub fn server_assignor(mut self, name: &str) -> Self {
+        self.settings.server_assignor = Some(KafkaStr::copied_from(name));
         self
     }
 

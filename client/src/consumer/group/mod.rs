@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
 pub use assignor::Assignor;
-pub use builder::GroupConsumerBuilder;
+pub use builder::{GroupConsumerBuilder, GroupProtocol};
 pub use error::{CommitError, ConsumerError};
 pub use handle::GroupHandle;
 pub use listener::RebalanceListener;

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use thalweg_protocol::{ErrorCode, KafkaStr};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
 
-use super::builder::GroupSettings;
+use super::builder::{GroupProtocol, GroupSettings};
 use super::error::CommitError;
 use super::liveness::Liveness;
 use crate::cluster::{Cluster, Committer, GroupError, GroupFault};
@@ -42,8 +43,13 @@ impl Shared {
         settings: GroupSettings,
         board: Arc<Board>,
     ) -> Self {
+        let member_id = match settings.protocol {
+            // The coordinator gives one to whoever joins.
+            GroupProtocol::Classic => KafkaStr::default(),
+            GroupProtocol::Consumer => KafkaStr::from(Uuid::new_v4().to_string()),
+        };
         let group_instance_id = settings.group_instance_id.clone();
-        let identity = Committer { group_instance_id, ..Committer::outsider() };
+        let identity = Committer { member_id, group_instance_id, ..Committer::outsider() };
         Shared {
             group,
             cluster,
@@ -70,6 +76,15 @@ impl Shared {
         let mut identity = self.lock_identity();
         identity.member_id = member_id;
         identity.generation = generation;
+    }
+
+    /// The consumer is no member any more. In the consumer protocol it comes back under its id.
+    pub(super) fn leave_identity(&self) {
+        let mut identity = self.lock_identity();
+        identity.generation = -1;
+        if self.settings.protocol == GroupProtocol::Classic {
+            identity.member_id = KafkaStr::default();
+        }
     }
 
     fn lock_identity(&self) -> MutexGuard<'_, Committer> {
@@ -165,10 +180,9 @@ impl Shared {
         match error {
             CommitError::Group(GroupError { fault: GroupFault::Refused(error), .. }) => match error
             {
-                ErrorCode::RebalanceInProgress => has_all(),
-                ErrorCode::IllegalGeneration | ErrorCode::StaleMemberEpoch => {
-                    is_outdated && has_all()
-                }
+                // A newer epoch is on its way to us, if we have not got it already.
+                ErrorCode::RebalanceInProgress | ErrorCode::StaleMemberEpoch => has_all(),
+                ErrorCode::IllegalGeneration => is_outdated && has_all(),
                 _ => false,
             },
             CommitError::Partition { error, .. } => error.is_retriable(),

@@ -1,10 +1,11 @@
-//! A member's life in its group, as the classic protocol has it: join, receive an assignment, take
-//! it over, heartbeat, and begin anew when the group rebalances.
+//! A member's life in its group. The classic protocol's is here: join, receive an assignment, take
+//! it over, heartbeat, and begin anew when the group rebalances. The other's is in `epoch`.
 //!
 //! It runs in a task of its own. What only the consumer can do it asks for as a
 //! [`Step`](super::step::Step), and heartbeats while it waits. Nothing here ends it but leaving and
 //! refusals that will not pass.
 
+mod epoch;
 mod join;
 mod lead;
 mod pulse;
@@ -21,9 +22,11 @@ use thalweg_protocol::messages::leave_group::MemberIdentity;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+use self::epoch::Target;
 use self::lead::Led;
 use self::pulse::Pulse;
 use super::assignor::Assignor;
+use super::builder::GroupProtocol;
 use super::shared::Shared;
 use super::step::Step;
 use crate::cluster::{GroupError, Metadata, Pool};
@@ -40,8 +43,10 @@ pub(super) enum Command {
 /// Why the member does not go on with what it was doing.
 #[derive(Debug)]
 enum Turn {
-    /// The group rebalances.
+    /// The group rebalances, or the subscription has changed.
     Rejoin,
+    /// The coordinator says what the member may have.
+    Assigned(Target),
     /// The group does not know the member any more.
     Lost,
     /// The application has been busy for too long.
@@ -63,6 +68,8 @@ pub(super) struct Member {
     /// What it has divided, if it leads the group.
     led: Option<Led>,
     wants_rejoin: bool,
+    /// What the coordinator has said while the member was busy with what it said before.
+    next_target: Option<Target>,
     failures: u32,
 }
 
@@ -88,6 +95,7 @@ impl Member {
             owned: BTreeSet::new(),
             led: None,
             wants_rejoin: false,
+            next_target: None,
             failures: 0,
         }
     }
@@ -96,21 +104,25 @@ impl Member {
     pub(super) async fn run(mut self) {
         let group = self.shared.group.clone();
         loop {
-            let Err(mut turn) = self.round().await;
+            let Err(mut turn) = match self.shared.settings.protocol {
+                GroupProtocol::Classic => self.round().await,
+                GroupProtocol::Consumer => self.live_by_epochs().await,
+            };
             tracing::debug!(%group, ?turn, "the group moves on");
             if matches!(turn, Turn::Lost | Turn::Stalled | Turn::Fail(_)) {
                 if matches!(turn, Turn::Stalled) {
                     tracing::warn!(%group, "nothing read for max_poll_interval: leaving the group");
                     leave(&self.shared).await;
                 }
-                self.shared.set_identity(KafkaStr::default(), -1);
+                self.next_target = None;
+                self.shared.leave_identity();
                 let lost = self.lose().await;
                 if let (Err(after), false) = (lost, matches!(turn, Turn::Fail(_))) {
                     turn = after;
                 }
             }
             match turn {
-                Turn::Rejoin | Turn::Lost | Turn::Stalled => {}
+                Turn::Rejoin | Turn::Assigned(_) | Turn::Lost | Turn::Stalled => {}
                 Turn::Fail(error) => {
                     let _ = self.steps.send(Step::Fail(error)).await;
                     return;
@@ -123,7 +135,7 @@ impl Member {
         }
     }
 
-    /// One generation, from joining to the next rebalance.
+    /// One classic generation, from joining to the next rebalance.
     async fn round(&mut self) -> Result<Infallible, Turn> {
         self.wants_rejoin = false;
         self.led = None;
@@ -183,6 +195,7 @@ impl Member {
                     self.wants_rejoin = true;
                     self.led = None;
                 }
+                Turn::Assigned(target) => self.next_target = Some(target),
                 turn => return Err(turn),
             }
         }
@@ -240,6 +253,9 @@ fn turn_of(topics: &mut Vec<Arc<str>>, command: Option<Command>) -> Turn {
 /// Tells the coordinator, so that the others need not wait. A static member may come back, so
 /// it says nothing.
 async fn leave(shared: &Shared) {
+    if shared.settings.protocol == GroupProtocol::Consumer {
+        return epoch::leave(shared).await;
+    }
     let identity = shared.identity();
     if identity.group_instance_id.is_some() || identity.member_id.is_empty() {
         return;

@@ -39,7 +39,7 @@ impl Member {
         self.step(step, is_done).await
     }
 
-    async fn receive(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Turn> {
+    pub(super) async fn receive(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Turn> {
         if partitions.is_empty() {
             return Ok(());
         }
