@@ -11,6 +11,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod controller;
+pub mod group;
 mod handlers;
 mod node;
 mod partition;

@@ -17,8 +17,11 @@ const NOWHERE: &str = "nowhere";
 
 const NONE: i16 = 0;
 const UNKNOWN_TOPIC: i16 = 3;
+const UNKNOWN_MEMBER_ID: i16 = 25;
 const UNSUPPORTED_VERSION: i16 = 35;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
+const GROUP_ID_NOT_FOUND: i16 = 69;
+const MEMBER_ID_REQUIRED: i16 = 79;
 const UNKNOWN_TOPIC_ID: i16 = 100;
 
 const RESOURCE_TOPIC: i8 = 2;
@@ -55,7 +58,9 @@ impl Session {
 #[test]
 fn every_version_of_every_api_is_answered_in_its_own_form() {
     let dir = tempfile::tempdir().unwrap();
-    let broker = LocalBroker::start(dir.path(), &[("auto.create.topics.enable", "false")]);
+    let settings =
+        [("auto.create.topics.enable", "false"), ("group.initial.rebalance.delay.ms", "0")];
+    let broker = LocalBroker::start(dir.path(), &settings);
     let mut wire = broker.connect();
     let topic = topic::create(&mut wire, HERE, 1, &[]);
     let advertised = advertised(&mut wire);
@@ -64,6 +69,9 @@ fn every_version_of_every_api_is_answered_in_its_own_form() {
     topics(&mut session);
     configs(&mut session);
     cluster(&mut session);
+    offsets(&mut session);
+    members(&mut session);
+    groups(&mut session);
     let tried = session.tried.into_iter().map(|(key, versions)| {
         (i16::from(key), versions[0]..=*versions.last().expect("at least one"))
     });
@@ -388,11 +396,11 @@ fn cluster(session: &mut Session) {
                 ..Default::default()
             },
         },
-        // What the coordinator is, is not this test's business; that each key has an answer is.
-        |response: &m::FindCoordinatorResponse, _| {
-            response.coordinators.iter().map(|_| NONE).collect()
+        |response: &m::FindCoordinatorResponse, version| match version {
+            ..=3 => vec![response.error_code],
+            _ => response.coordinators.iter().map(|found| found.error_code).collect(),
         },
-        |version| if version < 4 { vec![] } else { vec![NONE, NONE] },
+        |version| if version < 4 { vec![NONE] } else { vec![NONE, NONE] },
     );
     session.probe(
         |_| m::DescribeClusterRequest::default(),
@@ -414,6 +422,211 @@ fn cluster(session: &mut Session) {
         },
         |response, _| response.results.iter().map(|dir| dir.error_code).collect(),
         |_| vec![NONE],
+    );
+}
+
+/// A group without members that has committed offset 7 in `here`.
+const READERS: &str = "readers";
+
+fn offsets(session: &mut Session) {
+    let id = session.topic;
+    let of_version = |version: i16| match version {
+        ..=9 => vec![NONE, UNKNOWN_TOPIC],
+        _ => vec![NONE, UNKNOWN_TOPIC_ID],
+    };
+    session.probe(
+        |_| m::OffsetCommitRequest {
+            group_id: READERS.into(),
+            topics: [(HERE, id.0), (NOWHERE, Default::default())]
+                .map(|(name, topic_id)| m::offset_commit::OffsetCommitRequestTopic {
+                    name: name.into(),
+                    topic_id,
+                    partitions: vec![m::offset_commit::OffsetCommitRequestPartition {
+                        committed_offset: 7,
+                        ..Default::default()
+                    }],
+                    ..Default::default()
+                })
+                .into(),
+            ..Default::default()
+        },
+        |response, _| {
+            let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.map(|partition| partition.error_code).collect()
+        },
+        of_version,
+    );
+    session.probe(
+        |version| offset_fetch(version, id),
+        |response: &m::OffsetFetchResponse, version| {
+            let (offsets, codes) = fetched(response, version);
+            assert_eq!(offsets, [7, -1], "v{version}");
+            codes
+        },
+        |version| match version {
+            ..=9 => vec![NONE, NONE],
+            _ => vec![NONE, UNKNOWN_TOPIC_ID],
+        },
+    );
+}
+
+/// Asks for partition 0 of `here` and of `nowhere`.
+fn offset_fetch(version: i16, here: TopicId) -> m::OffsetFetchRequest {
+    if version < 8 {
+        let topic = |name| m::offset_fetch::OffsetFetchRequestTopic {
+            name,
+            partition_indexes: vec![0],
+            ..Default::default()
+        };
+        return m::OffsetFetchRequest {
+            group_id: READERS.into(),
+            topics: Some(here_and_nowhere().map(topic).into()),
+            ..Default::default()
+        };
+    }
+    let topic = |(name, topic_id)| m::offset_fetch::OffsetFetchRequestTopics {
+        name,
+        topic_id,
+        partition_indexes: vec![0],
+        ..Default::default()
+    };
+    let ids = [here.0, Default::default()];
+    let topics = here_and_nowhere().into_iter().zip(ids).map(topic).collect();
+    m::OffsetFetchRequest {
+        groups: vec![m::offset_fetch::OffsetFetchRequestGroup {
+            group_id: READERS.into(),
+            topics: Some(topics),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn fetched(response: &m::OffsetFetchResponse, version: i16) -> (Vec<i64>, Vec<i16>) {
+    if version < 8 {
+        assert_eq!(response.error_code, NONE);
+        let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+        return partitions.map(|at| (at.committed_offset, at.error_code)).unzip();
+    }
+    assert_eq!(response.groups[0].error_code, NONE);
+    let partitions = response.groups[0].topics.iter().flat_map(|topic| &topic.partitions);
+    partitions.map(|at| (at.committed_offset, at.error_code)).unzip()
+}
+
+fn members(session: &mut Session) {
+    session.probe(
+        |version| m::JoinGroupRequest {
+            group_id: format!("joined-at-{version}").into(),
+            session_timeout_ms: 10_000,
+            rebalance_timeout_ms: 10_000,
+            protocol_type: "consumer".into(),
+            protocols: vec![m::join_group::JoinGroupRequestProtocol {
+                name: "range".into(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        },
+        |response, version| {
+            assert!(!response.member_id.is_empty(), "v{version}");
+            assert_eq!(response.generation_id, if version < 4 { 1 } else { -1 }, "v{version}");
+            vec![response.error_code]
+        },
+        |version| if version < 4 { vec![NONE] } else { vec![MEMBER_ID_REQUIRED] },
+    );
+    session.probe(
+        |_| m::SyncGroupRequest {
+            group_id: READERS.into(),
+            member_id: "stranger".into(),
+            protocol_type: Some("consumer".into()),
+            protocol_name: Some("range".into()),
+            ..Default::default()
+        },
+        |response, _| vec![response.error_code],
+        |_| vec![UNKNOWN_MEMBER_ID],
+    );
+    session.probe(
+        |_| m::HeartbeatRequest {
+            group_id: READERS.into(),
+            member_id: "stranger".into(),
+            ..Default::default()
+        },
+        |response, _| vec![response.error_code],
+        |_| vec![UNKNOWN_MEMBER_ID],
+    );
+    session.probe(
+        |version| {
+            let mut request =
+                m::LeaveGroupRequest { group_id: READERS.into(), ..Default::default() };
+            match version {
+                ..=2 => request.member_id = "stranger".into(),
+                _ => request.members.push(m::leave_group::MemberIdentity {
+                    member_id: "stranger".into(),
+                    ..Default::default()
+                }),
+            }
+            request
+        },
+        |response, _| {
+            let members = response.members.iter().map(|member| member.error_code);
+            std::iter::once(response.error_code).chain(members).collect()
+        },
+        |version| match version {
+            ..=2 => vec![UNKNOWN_MEMBER_ID],
+            _ => vec![NONE, UNKNOWN_MEMBER_ID],
+        },
+    );
+}
+
+fn groups(session: &mut Session) {
+    session.probe(
+        |_| m::DescribeGroupsRequest {
+            groups: vec![READERS.into(), NOWHERE.into()],
+            ..Default::default()
+        },
+        |response: &m::DescribeGroupsResponse, version| {
+            let states: Vec<_> = response.groups.iter().map(|it| it.group_state.as_str()).collect();
+            assert_eq!(states, ["Empty", "Dead"], "v{version}");
+            response.groups.iter().map(|group| group.error_code).collect()
+        },
+        |version| vec![NONE, if version < 6 { NONE } else { GROUP_ID_NOT_FOUND }],
+    );
+    session.probe(
+        |version| m::ListGroupsRequest {
+            states_filter: if version < 4 { Vec::new() } else { vec!["empty".into()] },
+            types_filter: if version < 5 { Vec::new() } else { vec!["classic".into()] },
+            ..Default::default()
+        },
+        |response: &m::ListGroupsResponse, version| {
+            let mut groups = response.groups.iter();
+            assert!(groups.any(|group| group.group_id == READERS), "v{version}");
+            let joined = response.groups.iter().any(|group| group.group_id == "joined-at-3");
+            assert_eq!(joined, version < 4, "v{version}: it has a member");
+            vec![response.error_code]
+        },
+        |_| vec![NONE],
+    );
+    session.probe(
+        |_| m::DeleteGroupsRequest { groups_names: vec![NOWHERE.into()], ..Default::default() },
+        |response, _| response.results.iter().map(|group| group.error_code).collect(),
+        |_| vec![GROUP_ID_NOT_FOUND],
+    );
+    session.probe(
+        |_| m::OffsetDeleteRequest {
+            group_id: READERS.into(),
+            topics: here_and_nowhere()
+                .map(|name| m::offset_delete::OffsetDeleteRequestTopic {
+                    name,
+                    partitions: vec![Default::default()],
+                    ..Default::default()
+                })
+                .into(),
+            ..Default::default()
+        },
+        |response, _| {
+            let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.map(|partition| partition.error_code).collect()
+        },
+        unknown_by_name,
     );
 }
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use super::kafka_names::{self, BROKER_SETTINGS, BrokerSetting};
 use super::value::BadValue;
+use crate::group::GroupSettings;
 
 /// Where a value comes from, with the numbers of DescribeConfigs (KIP-226).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +66,8 @@ pub struct KafkaSettings {
     pub retention_check_interval_ms: u64,
     /// How long a silent idempotent producer is remembered.
     pub producer_id_expiration_ms: u64,
+    /// What consumer groups go by.
+    pub groups: GroupSettings,
     layers: Layers,
 }
 
@@ -164,6 +167,18 @@ impl KafkaSettings {
             fetch_sessions_max: layers.read("max.incremental.fetch.session.cache.slots"),
             retention_check_interval_ms: layers.read("log.retention.check.interval.ms"),
             producer_id_expiration_ms: layers.read("producer.id.expiration.ms"),
+            groups: GroupSettings {
+                session_timeout_ms_min: layers.read("group.min.session.timeout.ms"),
+                session_timeout_ms_max: layers.read("group.max.session.timeout.ms"),
+                initial_rebalance_delay_ms: layers.read("group.initial.rebalance.delay.ms"),
+                members_max: layers.read("group.max.size"),
+                offset_metadata_bytes_max: layers.read("offset.metadata.max.bytes"),
+                offsets_retention_ms: layers.read::<i64>("offsets.retention.minutes") * 60_000,
+                offsets_retention_check_interval_ms: layers
+                    .read("offsets.retention.check.interval.ms"),
+                offsets_topic_partitions: layers.read("offsets.topic.num.partitions"),
+                offsets_topic_segment_bytes: layers.read("offsets.topic.segment.bytes"),
+            },
             layers,
         }
     }

@@ -101,6 +101,27 @@ pub static BROKER_SETTINGS: &[BrokerSetting] = &[
     row(Dynamically, "producer.id.expiration.ms", Kind::Int { min: 1, max: i32::MAX }, Unit::Milliseconds, Some("86400000"),
         "How long an idempotent producer that sends nothing is remembered."),
 
+    row(ByReload, "group.min.session.timeout.ms", Kind::INT, Unit::Milliseconds, Some("6000"),
+        "The shortest session timeout a member of a classic group may ask for."),
+    row(ByReload, "group.max.session.timeout.ms", Kind::INT, Unit::Milliseconds, Some("1800000"),
+        "The longest session timeout a member of a classic group may ask for."),
+    row(ByReload, "group.initial.rebalance.delay.ms", Kind::INT, Unit::Milliseconds, Some("3000"),
+        "How long a new group waits for more members before its first rebalance; every member that \
+         comes meanwhile puts it off again."),
+    row(ByReload, "group.max.size", Kind::int_from(1), Unit::None, Some("2147483647"),
+        "The most members one group may have."),
+    row(ByReload, "offset.metadata.max.bytes", Kind::INT, Unit::Bytes, Some("4096"),
+        "The longest text a client may commit beside an offset."),
+    row(ByReload, "offsets.retention.minutes", Kind::int_from(1), Unit::Minutes, Some("10080"),
+        "How long the offsets of a group without members are kept."),
+    row(ByReload, "offsets.retention.check.interval.ms", Kind::Long { min: 1 }, Unit::Milliseconds, Some("600000"),
+        "How often groups look for offsets that retention lets go."),
+    row(ByReload, "offsets.topic.num.partitions", Kind::int_from(1), Unit::None, Some("16"),
+        "Partitions of __consumer_offsets when it is created; Kafka's default is 50. It cannot be \
+         changed later: a group's partition follows from it."),
+    row(ByReload, "offsets.topic.segment.bytes", SEGMENT_BYTES, Unit::Bytes, Some("104857600"),
+        "The segment size of __consumer_offsets when it is created."),
+
     row(Dynamically, "log.cleanup.policy", CLEANUP_POLICIES, Unit::None, Some("delete"),
         "What happens to old segments: delete drops them by time and size, compact keeps the last \
          record of each key, both does both. Logs are not compacted yet: what a compacted topic has is \

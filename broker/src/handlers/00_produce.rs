@@ -19,6 +19,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error_map::of_partition;
 use super::scatter::{Ask, by_shard};
+use super::topic_name;
+use crate::controller::image::Topic;
 use crate::partition::error::PartitionError;
 use crate::partition::{Acks, Ticket};
 use crate::server::connection::CloseReason;
@@ -59,6 +61,7 @@ pub(super) async fn start(
         for partition in &mut topic.partition_data {
             let records = partition.records.take().unwrap_or_default().into_bytes();
             let placed = id.as_ref().filter(|topic| topic.partition(partition.index).is_some());
+            let refused = refused.or_else(|| refuse_internal(id.as_deref()));
             match (refused, placed) {
                 (Some(code), _) => outcomes.push(Some(Err(Refused::Code(code)))),
                 (None, None) => {
@@ -90,6 +93,12 @@ pub(super) async fn start(
         if request.acks == 0 { silence(&response) } else { incoming.answer(&response) }
     }
     .boxed_local())
+}
+
+/// What the broker itself writes, and coordinates by, no client may write.
+fn refuse_internal(topic: Option<&Topic>) -> Option<ErrorCode> {
+    let is_internal = topic.is_some_and(|topic| topic_name::is_internal(&topic.name));
+    is_internal.then_some(ErrorCode::InvalidTopicException)
 }
 
 /// The code for every partition of a request that is refused as a whole.

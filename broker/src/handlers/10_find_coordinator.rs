@@ -1,45 +1,85 @@
-//! FindCoordinator (key 10), versions 0–6. There are no coordinators yet: every key is answered
-//! COORDINATOR_NOT_AVAILABLE, which clients retry.
+//! FindCoordinator (key 10), versions 0–6: which broker coordinates a group. It is the leader of
+//! the group's partition of `__consumer_offsets`, which the first such request creates.
+//!
+//! There are no transaction coordinators yet: COORDINATOR_NOT_AVAILABLE, which clients retry.
 
 use std::rc::Rc;
 
-use thalweg_protocol::ErrorCode;
 use thalweg_protocol::messages::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
 };
+use thalweg_protocol::{ErrorCode, KafkaStr};
 
+use super::offsets_topic;
+use crate::group::partition_of;
 use crate::server::connection::Connection;
-
-const MESSAGE: &str = "this broker has no group or transaction coordinator yet";
+use crate::shard::Shard;
 
 /// The first version that asks for several keys.
 const BATCHED_SINCE: i16 = 4;
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 pub(super) async fn handle(
-    _connection: Rc<Connection>,
+    connection: Rc<Connection>,
     version: i16,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let error_code = ErrorCode::CoordinatorNotAvailable.code();
+    let shard = &connection.shard;
     if version < BATCHED_SINCE {
+        let found = find(shard, request.key_type, request.key).await;
         return FindCoordinatorResponse {
-            error_code,
-            error_message: Some(MESSAGE.into()),
-            node_id: -1,
-            port: -1,
+            error_code: found.error_code,
+            error_message: found.error_message,
+            node_id: found.node_id,
+            host: found.host,
+            port: found.port,
             ..FindCoordinatorResponse::default()
         };
     }
-    let coordinators = request.coordinator_keys.into_iter().map(|key| Coordinator {
-        key,
+    let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
+    for key in request.coordinator_keys {
+        coordinators.push(find(shard, request.key_type, key).await);
+    }
+    FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() }
+}
+
+async fn find(shard: &Rc<Shard>, key_type: i8, key: KafkaStr) -> Coordinator {
+    let found = match key_type {
+        GROUP => of_group(shard, &key).await,
+        TRANSACTION => Err((
+            ErrorCode::CoordinatorNotAvailable,
+            "this broker has no transaction coordinator yet",
+        )),
+        _ => Err((ErrorCode::InvalidRequest, "there are no coordinators of this kind")),
+    };
+    let missing = |code: ErrorCode, message: &'static str| Coordinator {
         node_id: -1,
         port: -1,
-        error_code,
-        error_message: Some(MESSAGE.into()),
+        error_code: code.code(),
+        error_message: Some(message.into()),
         ..Coordinator::default()
-    });
-    FindCoordinatorResponse {
-        coordinators: coordinators.collect(),
-        ..FindCoordinatorResponse::default()
-    }
+    };
+    let answer = found.unwrap_or_else(|(code, message)| missing(code, message));
+    Coordinator { key, ..answer }
+}
+
+async fn of_group(
+    shard: &Rc<Shard>,
+    group_id: &str,
+) -> Result<Coordinator, (ErrorCode, &'static str)> {
+    let topic = offsets_topic::ensure(shard)
+        .await
+        .map_err(|code| (code, "__consumer_offsets cannot be created at the moment"))?;
+    let partition = partition_of(group_id, topic.partition_count());
+    let no_leader = (ErrorCode::CoordinatorNotAvailable, "the group's partition has no leader");
+    let leader = shard.node.leaders.get(topic.id, partition).ok_or(no_leader)?;
+    let image = shard.node.images.load();
+    let broker = image.brokers.get(&leader.node).ok_or(no_leader)?;
+    Ok(Coordinator {
+        node_id: leader.node,
+        host: KafkaStr::copied_from(&broker.host),
+        port: i32::from(broker.port),
+        ..Coordinator::default()
+    })
 }

@@ -6,6 +6,7 @@ use thalweg_storage::error::ReadError;
 use crate::controller::ProposeError;
 use crate::controller::command::CommandError;
 use crate::controller::placement::PlacementError;
+use crate::group::journal::JournalError;
 use crate::partition::error::PartitionError;
 use crate::partition::producers::SequenceError;
 use crate::topic_config::AlterError;
@@ -46,6 +47,24 @@ fn of_read(error: &ReadError) -> ErrorCode {
             ErrorCode::KafkaStorageError
         }
         ReadError::Unreadable { .. } => ErrorCode::CorruptMessage,
+    }
+}
+
+/// The code for a group's request whose records were not taken (Kafka's
+/// `appendGroupMetadataErrorToResponseError`).
+pub(crate) fn of_journal(error: &JournalError) -> ErrorCode {
+    match error {
+        JournalError::Append(PartitionError::NotLeader | PartitionError::Write(_)) => {
+            ErrorCode::NotCoordinator
+        }
+        JournalError::Append(
+            PartitionError::DiskFull
+            | PartitionError::NotEnoughReplicas { .. }
+            | PartitionError::TimedOut,
+        ) => ErrorCode::CoordinatorNotAvailable,
+        JournalError::Append(_) | JournalError::Encode(_) | JournalError::Build(_) => {
+            ErrorCode::UnknownServerError
+        }
     }
 }
 

@@ -13,6 +13,8 @@ mod config_resource;
 mod create_partitions;
 #[path = "19_create_topics.rs"]
 mod create_topics;
+#[path = "42_delete_groups.rs"]
+mod delete_groups;
 #[path = "21_delete_records.rs"]
 mod delete_records;
 #[path = "20_delete_topics.rs"]
@@ -21,33 +23,52 @@ mod delete_topics;
 mod describe_cluster;
 #[path = "32_describe_configs.rs"]
 mod describe_configs;
+#[path = "15_describe_groups.rs"]
+mod describe_groups;
 #[path = "35_describe_log_dirs.rs"]
 mod describe_log_dirs;
 #[path = "61_describe_producers.rs"]
 mod describe_producers;
 #[path = "75_describe_topic_partitions.rs"]
 mod describe_topic_partitions;
-mod error_map;
+pub(crate) mod error_map;
 #[path = "01_fetch.rs"]
 mod fetch;
 pub(crate) mod fetch_session;
 #[path = "10_find_coordinator.rs"]
 mod find_coordinator;
+#[path = "12_heartbeat.rs"]
+mod heartbeat;
 #[path = "44_incremental_alter_configs.rs"]
 mod incremental_alter_configs;
 #[path = "22_init_producer_id.rs"]
 mod init_producer_id;
+#[path = "11_join_group.rs"]
+mod join_group;
+#[path = "13_leave_group.rs"]
+mod leave_group;
 #[path = "74_list_config_resources.rs"]
 mod list_config_resources;
+#[path = "16_list_groups.rs"]
+mod list_groups;
 #[path = "02_list_offsets.rs"]
 mod list_offsets;
 #[path = "03_metadata.rs"]
 mod metadata;
+#[path = "08_offset_commit.rs"]
+mod offset_commit;
+#[path = "47_offset_delete.rs"]
+mod offset_delete;
+#[path = "09_offset_fetch.rs"]
+mod offset_fetch;
 #[path = "23_offset_for_leader_epoch.rs"]
 mod offset_for_leader_epoch;
+mod offsets_topic;
 #[path = "00_produce.rs"]
 mod produce;
 mod scatter;
+#[path = "14_sync_group.rs"]
+mod sync_group;
 mod topic_creation;
 mod topic_name;
 
@@ -66,7 +87,15 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
     ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
@@ -77,7 +106,9 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::AlterConfigs,
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
+    ApiKey::DeleteGroups,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
     ApiKey::ListConfigResources,
@@ -93,7 +124,15 @@ pub(crate) async fn start(
         ApiKey::Fetch => fetch::start(incoming),
         ApiKey::ListOffsets => serve(incoming, list_offsets::handle),
         ApiKey::Metadata => serve(incoming, metadata::handle),
+        ApiKey::OffsetCommit => serve(incoming, offset_commit::handle),
+        ApiKey::OffsetFetch => serve(incoming, offset_fetch::handle),
         ApiKey::FindCoordinator => serve(incoming, find_coordinator::handle),
+        ApiKey::JoinGroup => join_group::start(incoming),
+        ApiKey::Heartbeat => serve(incoming, heartbeat::handle),
+        ApiKey::LeaveGroup => serve(incoming, leave_group::handle),
+        ApiKey::SyncGroup => serve(incoming, sync_group::handle),
+        ApiKey::DescribeGroups => serve(incoming, describe_groups::handle),
+        ApiKey::ListGroups => serve(incoming, list_groups::handle),
         ApiKey::ApiVersions => serve(incoming, api_versions::handle),
         ApiKey::CreateTopics => serve(incoming, create_topics::handle),
         ApiKey::DeleteTopics => serve(incoming, delete_topics::handle),
@@ -104,7 +143,9 @@ pub(crate) async fn start(
         ApiKey::AlterConfigs => serve(incoming, alter_configs::handle),
         ApiKey::DescribeLogDirs => serve(incoming, describe_log_dirs::handle),
         ApiKey::CreatePartitions => serve(incoming, create_partitions::handle),
+        ApiKey::DeleteGroups => serve(incoming, delete_groups::handle),
         ApiKey::IncrementalAlterConfigs => serve(incoming, incremental_alter_configs::handle),
+        ApiKey::OffsetDelete => serve(incoming, offset_delete::handle),
         ApiKey::DescribeCluster => serve(incoming, describe_cluster::handle),
         ApiKey::DescribeProducers => serve(incoming, describe_producers::handle),
         ApiKey::ListConfigResources => serve(incoming, list_config_resources::handle),

@@ -241,6 +241,8 @@ impl Partition {
         let epoch = i32::try_from(term).unwrap_or(i32::MAX);
         let leader = Leader { node: self.env.node, epoch };
         self.env.leaders.announce(&[(self.id.topic, self.id.partition, leader)]);
+        // Whoever follows the leadership looks after each step.
+        self.env.scheduler.schedule(self.id);
         info!(topic = %self.name, partition = self.id.partition, epoch, "leading");
     }
 
@@ -262,6 +264,11 @@ impl Partition {
             state.settings = Arc::clone(settings);
             self.log.set_config(settings.log_config());
         }
+    }
+
+    /// The leader epoch in which this broker serves the partition, if it does.
+    pub(crate) fn serving_epoch(&self) -> Option<i32> {
+        self.serving().ok()
     }
 
     /// Whether this broker serves the partition.

@@ -63,6 +63,21 @@ impl Partition {
         }
     }
 
+    /// Reads committed batches for the broker itself: for metrics nobody has consumed anything.
+    pub(crate) async fn read_committed(
+        &self,
+        from: i64,
+        max_bytes: usize,
+    ) -> Result<Vec<Bytes>, PartitionError> {
+        self.serving()?;
+        Ok(self.fetch(from, max_bytes, self.high_watermark(), true).await?.records)
+    }
+
+    /// The first offset that is still in the log.
+    pub(crate) fn log_start_offset(&self) -> i64 {
+        self.log.log_start_offset()
+    }
+
     async fn fetch(
         &self,
         from: i64,

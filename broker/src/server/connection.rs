@@ -39,6 +39,7 @@ const IOVECS_MAX: usize = 256;
 /// What a handler knows about the connection a request came by.
 pub(crate) struct Connection {
     pub(crate) shard: Rc<Shard>,
+    pub(crate) peer: SocketAddr,
 }
 
 /// Why the broker closed a connection.
@@ -98,7 +99,7 @@ pub(crate) async fn serve(
     let (read, write) = stream.into_split();
     let (queue, answers) = mpsc::channel(PIPELINE_MAX);
     let metrics = shard.env.metrics.clone();
-    let connection = Rc::new(Connection { shard });
+    let connection = Rc::new(Connection { shard, peer });
     let reading = read_requests(read, connection, queue);
     let writing = write_answers(write, answers, stall, metrics);
     tokio::pin!(reading, writing);

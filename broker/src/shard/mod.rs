@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use self::router::ShardId;
 use crate::controller::{CONTROLLER_GROUP, Controller};
+use crate::group::coordinators::Coordinators;
 use crate::handlers::fetch_session::FetchSessions;
 use crate::node::Node;
 use crate::partition::error::PartitionError;
@@ -34,6 +35,8 @@ pub(crate) struct Shard {
     pub(crate) env: Rc<Environment>,
     /// Fetch sessions of the connections on this shard (KIP-227).
     pub(crate) sessions: RefCell<FetchSessions>,
+    /// Coordinators of the groups whose partitions this shard leads.
+    pub(crate) groups: Coordinators,
     /// Producer ids taken from the controller and not handed out yet.
     pub(crate) producer_ids: RefCell<std::ops::Range<i64>>,
     /// On shard 0 only.
@@ -67,6 +70,7 @@ impl Shard {
             node,
             env,
             sessions: RefCell::new(sessions),
+            groups: Coordinators::default(),
             producer_ids: RefCell::new(0..0),
             controller: OnceCell::new(),
             partitions: RefCell::default(),
@@ -132,6 +136,7 @@ impl Shard {
                     }
                 } else if let Ok(partition) = self.partition(id.topic, id.partition) {
                     partition.step();
+                    self.groups.on_step(&self.node, &partition);
                 }
             }
         }
@@ -166,6 +171,7 @@ impl Shard {
     /// Closes every partition: flushes, snapshots, and leaves files that need no verification.
     async fn close(self: Rc<Self>) {
         self.closing.set(true);
+        self.groups.end_all();
         let partitions = self.open_partitions();
         let mut hard_states: Vec<_> =
             partitions.iter().map(|partition| (partition.id, partition.hard_state())).collect();

@@ -183,6 +183,7 @@ impl Shard {
             }
             opened.await;
         }
+        self.groups.on_purge(topic);
         let doomed: Vec<_> =
             self.partitions.borrow_mut().extract_if(|id, _| id.topic == topic).collect();
         for (id, slot) in doomed {

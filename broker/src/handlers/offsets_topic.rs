@@ -1,0 +1,86 @@
+//! `__consumer_offsets`: created when the first client needs a coordinator, and the way from a
+//! group's id to the coordinator that has it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thalweg_protocol::{ErrorCode, KafkaStr};
+
+use super::topic_creation::{WantedTopic, create, plan, wait_until_led};
+use crate::controller::image::Topic;
+use crate::group::coordinator::Coordinator;
+use crate::group::{OFFSETS_TOPIC, partition_of};
+use crate::shard::Shard;
+
+/// How long the first request of all may wait for the new topic's leaders.
+const CREATION_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The topic, created if it is not there yet.
+pub(super) async fn ensure(here: &Rc<Shard>) -> Result<Arc<Topic>, ErrorCode> {
+    if let Some(topic) = here.node.topic(OFFSETS_TOPIC) {
+        return Ok(topic);
+    }
+    let settings = here.node.config().kafka.groups.clone();
+    let config = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+    let wanted = WantedTopic {
+        name: OFFSETS_TOPIC.to_owned(),
+        partitions: settings.offsets_topic_partitions,
+        replication_factor: -1,
+        assignments: Vec::new(),
+        configs: vec![
+            config("cleanup.policy", "compact"),
+            config("compression.type", "producer"),
+            config("segment.bytes", &settings.offsets_topic_segment_bytes.to_string()),
+            // An offset that was acknowledged must not come back older, whatever topics do.
+            config("write.caching", "false"),
+        ],
+    };
+    let unavailable = |why: &dyn std::fmt::Display| {
+        tracing::warn!(%why, "{OFFSETS_TOPIC} cannot be created");
+        ErrorCode::CoordinatorNotAvailable
+    };
+    match plan(here, &here.node.images.load(), wanted) {
+        Ok(planned) => {
+            let (id, partitions) = (planned.id, planned.partitions.len());
+            match create(here, planned).await {
+                Ok(()) => wait_until_led(here, id, partitions, CREATION_PATIENCE).await,
+                // Another client was faster.
+                Err(refusal) if refusal.code == ErrorCode::TopicAlreadyExists => {}
+                Err(refusal) => return Err(unavailable(&refusal.message)),
+            }
+        }
+        Err(refusal) if refusal.code == ErrorCode::TopicAlreadyExists => {}
+        Err(refusal) => return Err(unavailable(&refusal.message)),
+    }
+    here.node.topic(OFFSETS_TOPIC).ok_or(ErrorCode::CoordinatorNotAvailable)
+}
+
+/// Has the coordinator of a group do `work`, on the shard where it is. The id that `work` is given
+/// does not hold on to the request.
+pub(super) async fn with_coordinator<R, F, Fut>(
+    here: &Rc<Shard>,
+    group_id: &KafkaStr,
+    work: F,
+) -> Result<R, ErrorCode>
+where
+    R: Send + 'static,
+    F: FnOnce(Rc<Coordinator>, KafkaStr) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<R, ErrorCode>> + 'static,
+{
+    let topic = ensure(here).await?;
+    let partition = partition_of(group_id, topic.partition_count());
+    let owner = here.node.router.owner(topic.id, partition);
+    let id = group_id.detached();
+    let work = move |shard: &Rc<Shard>| {
+        let coordinator = shard.groups.get(partition);
+        async move { work(coordinator?, id).await }
+    };
+    let done = here.node.router.run(here, owner, work).await;
+    done.unwrap_or(Err(ErrorCode::NotCoordinator))
+}
+
+/// A group that has members has a name.
+pub(super) fn check_group_id(group_id: &KafkaStr) -> Result<(), ErrorCode> {
+    if group_id.is_empty() { Err(ErrorCode::InvalidGroupId) } else { Ok(()) }
+}
