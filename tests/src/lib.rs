@@ -6,10 +6,12 @@
 //! unseen. Everything panics on what a test does not expect, and cleans up after itself in `Drop`.
 
 pub mod broker;
+pub mod bystander;
 pub mod history;
 pub mod load;
 pub mod mount;
 pub mod process;
+pub mod storm;
 pub mod topic;
 pub mod wait;
 pub mod wire;

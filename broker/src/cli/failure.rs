@@ -7,7 +7,7 @@ use std::io;
 use std::process::ExitCode;
 
 use thalweg_client::admin::{AdminError, ItemError};
-use thalweg_client::consumer::{ConsumeError, ConsumeFault};
+use thalweg_client::consumer::{CommitError, ConsumeError, ConsumeFault, ConsumerError};
 use thalweg_client::producer::{ProduceError, ProduceFault};
 use thalweg_client::protocol::ErrorCode;
 use thalweg_client::{
@@ -53,6 +53,8 @@ pub(super) enum Failure {
     #[error(transparent)]
     Consume(#[from] ConsumeError),
     #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
     Produce(#[from] ProduceError),
     #[error(transparent)]
     Config(#[from] Box<ConfigError>),
@@ -73,6 +75,15 @@ pub(super) enum Failure {
     /// Some of several items failed, each of which has been reported.
     #[error("{failed} of {all} failed")]
     Several { failed: usize, all: usize, worst: Box<Failure> },
+}
+
+impl From<ConsumerError> for Failure {
+    fn from(error: ConsumerError) -> Failure {
+        match error {
+            ConsumerError::Partition(error) => error.into(),
+            ConsumerError::Group(error) => error.into(),
+        }
+    }
 }
 
 impl Failure {
@@ -105,6 +116,8 @@ impl Failure {
                 ProduceFault::Refused { error, .. } => of_code(*error),
                 _ => Exit::Failed,
             },
+            Failure::Commit(CommitError::Group(error)) => of_group(&error.fault),
+            Failure::Commit(_) => Exit::Failed,
             Failure::NotFound(_) => Exit::NotFound,
             Failure::Damaged(_) => Exit::Damaged,
             Failure::Several { worst, .. } => worst.exit(),

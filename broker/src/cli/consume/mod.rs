@@ -1,8 +1,10 @@
 //! `thalweg consume`: the records of a topic, as lines, as JSON or after a template.
 //!
 //! Records are borrowed from the answer they came in and written through one buffer, which is
-//! flushed whenever there is nothing to write. Ctrl-C needs no handling: the signal's own way of
-//! ending the process is quiet, and nothing that was printed is lost.
+//! flushed whenever there is nothing to write. Outside groups Ctrl-C needs no handling: the signal's
+//! own way of ending the process is quiet, and nothing that was printed is lost.
+
+mod group;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -14,12 +16,12 @@ use thalweg_client::consumer::{
 };
 use thalweg_client::{Client, Isolation, OffsetAt, TopicPartition};
 
-use super::connect::ConnectFlags;
-use super::failure::{Failure, settle};
-use super::format::Format;
-use super::json::JsonRecord;
-use super::output::{Output, Printer};
-use super::position::Position;
+use crate::cli::connect::ConnectFlags;
+use crate::cli::failure::{Failure, settle};
+use crate::cli::format::Format;
+use crate::cli::json::JsonRecord;
+use crate::cli::output::{Output, Printer};
+use crate::cli::position::Position;
 
 /// Print the records of a topic.
 ///
@@ -35,11 +37,17 @@ use super::position::Position;
     thalweg consume demo --offset start -e         all there is, then end\n  \
     thalweg consume demo --offset -10 -e           the last ten of each partition\n  \
     thalweg consume demo --offset @1h --json       from an hour ago on, as JSON\n  \
-    thalweg consume demo -f '%p %o %k: %v\\n'       new ones, with partition, offset and key")]
+    thalweg consume demo -f '%p %o %k: %v\\n'       new ones, with partition, offset and key\n  \
+    thalweg consume demo --group audit             its share of a group's records, committed")]
 pub(super) struct ConsumeArgs {
     /// The topic.
     topic: String,
+    /// Read as a member of this consumer group: members share the partitions, and the group goes on
+    /// where it has committed. What was printed is committed every second and at the end.
+    #[arg(short, long, conflicts_with = "partition")]
+    group: Option<String>,
     /// Where to begin: start, end, an offset, -N for the last N, or @ and a time or how long ago.
+    /// With --group: where it begins if it has not committed anything, start or end.
     #[arg(long, default_value = "end", value_name = "POSITION", allow_hyphen_values = true)]
     offset: Position,
     /// Print so many records, then end.
@@ -67,8 +75,15 @@ pub(super) struct ConsumeArgs {
 pub(super) async fn run(args: ConsumeArgs, printer: &mut Printer) -> Result<(), Failure> {
     let client = args.connect.connect().await?;
     let is_json = args.json || (printer.output == Output::Json && args.format.is_none());
+    let writer = match &args.format {
+        _ if is_json => Writer::Json,
+        Some(format) => Writer::Format(format.clone()),
+        None => Writer::Format(Format::lines()),
+    };
+    if let Some(group) = &args.group {
+        return group::run(&client, group, &args, &writer, printer).await;
+    }
     let mut consumer = begin(&client, &args).await?;
-    let format = args.format.unwrap_or_else(Format::lines);
     let mut left = args.count.unwrap_or(u64::MAX);
     while left > 0 {
         let ready = consumer.next_batch().now_or_never();
@@ -80,36 +95,52 @@ pub(super) async fn run(args: ConsumeArgs, printer: &mut Printer) -> Result<(), 
             }
         };
         let Some(batch) = batch else { break };
-        left -= write(&batch, left, is_json, &format, printer)?;
+        left -= writer.write(&batch, left, printer)?.records;
     }
     Ok(printer.flush()?)
 }
 
-/// Writes at most `limit` records, and returns how many it wrote.
-fn write(
-    batch: &RecordBatch,
-    limit: u64,
-    is_json: bool,
-    format: &Format,
-    printer: &mut Printer,
-) -> Result<u64, Failure> {
-    let source = batch.source();
-    let mut written = 0;
-    for record in batch.iter() {
-        if written == limit {
-            break;
+/// How a record is written.
+enum Writer {
+    Json,
+    Format(Format),
+}
+
+/// What was written of a batch.
+struct Written {
+    records: u64,
+    /// The first offset that was left out, if the limit was reached before the batch's end.
+    cut_at: Option<i64>,
+}
+
+impl Writer {
+    /// Writes at most `limit` records.
+    fn write(
+        &self,
+        batch: &RecordBatch,
+        limit: u64,
+        printer: &mut Printer,
+    ) -> Result<Written, Failure> {
+        let source = batch.source();
+        let mut written = Written { records: 0, cut_at: None };
+        for record in batch.iter() {
+            let record = record?;
+            if written.records == limit {
+                written.cut_at = Some(record.offset);
+                break;
+            }
+            match self {
+                Writer::Json => {
+                    let json = JsonRecord::new(source, &record);
+                    serde_json::to_writer(&mut *printer, &json).map_err(std::io::Error::from)?;
+                    printer.write_all(b"\n")?;
+                }
+                Writer::Format(format) => format.write(printer, source, &record)?,
+            }
+            written.records += 1;
         }
-        let record = record?;
-        if is_json {
-            let json = JsonRecord::new(source, &record);
-            serde_json::to_writer(&mut *printer, &json).map_err(std::io::Error::from)?;
-            printer.write_all(b"\n")?;
-        } else {
-            format.write(printer, source, &record)?;
-        }
-        written += 1;
+        Ok(written)
     }
-    Ok(written)
 }
 
 async fn begin(client: &Client, args: &ConsumeArgs) -> Result<PartitionConsumer, Failure> {

@@ -1,0 +1,320 @@
+//! Made-up requests about groups: every API of the coordinator at every version, with fields that
+//! are sometimes what a member would send and sometimes anything at all.
+//!
+//! A request is well-formed, so the broker must answer it: with any code but UNKNOWN_SERVER_ERROR,
+//! which would be a case that nobody has thought of, and without ending the connection. Answers
+//! that take long are left behind together with their connection, as by a client that crashed.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thalweg_protocol::arbitrary::{Arbitrary, Source, arbitrary};
+use thalweg_protocol::messages::join_group::JoinGroupRequestProtocol;
+use thalweg_protocol::messages::leave_group::MemberIdentity;
+use thalweg_protocol::messages::sync_group::SyncGroupRequestAssignment;
+use thalweg_protocol::messages::{
+    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+};
+use thalweg_protocol::{ErrorCode, KafkaStr, Request};
+
+use crate::wire::Wire;
+
+/// The groups that all requests are about, but for a few.
+pub const GROUPS: [&str; 4] = ["red", "green", "blue", "grey"];
+/// The topics that offsets are about, but for a few. They have partitions 0 to 2.
+pub const TOPICS: [&str; 2] = ["apples", "pears"];
+const INSTANCES: [&str; 2] = ["first", "second"];
+/// Members and generations seen lately.
+const MEMBERS_REMEMBERED: usize = 32;
+/// A request that takes longer waits for others of its group.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// A stream of requests that its seed decides, but for what the broker answers.
+#[derive(Debug)]
+pub struct Storm {
+    address: SocketAddr,
+    wire: Wire,
+    source: Source,
+    members: Vec<(KafkaStr, i32)>,
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests answered.
+    pub answered: u64,
+}
+
+impl Storm {
+    /// A storm of its own connection.
+    ///
+    /// # Panics
+    /// If the broker takes no connection.
+    pub fn new(address: SocketAddr, seed: u64) -> Storm {
+        Storm {
+            address,
+            wire: connect(address),
+            source: Source::new(seed),
+            members: vec![(KafkaStr::default(), -1)],
+            sent: 0,
+            answered: 0,
+        }
+    }
+
+    /// Sends one request.
+    ///
+    /// # Panics
+    /// If the broker ends the connection, or answers with something that it must not.
+    pub fn step(&mut self) {
+        match self.source.below(16) {
+            0..=3 => self.join(),
+            4..=6 => self.sync(),
+            7..=8 => self.commit(),
+            9 => self.send(|_, _: &mut HeartbeatRequest, _| {}, |it| vec![it.error_code]),
+            10 => self.leave(),
+            11 => self.fetch(),
+            12 => self.describe(),
+            13 => self.find(),
+            14 => self.delete(),
+            _ => self.send(|_, _: &mut ListGroupsRequest, _| {}, |it| vec![it.error_code]),
+        }
+    }
+
+    fn join(&mut self) {
+        let answer = self.call(|storm, request: &mut JoinGroupRequest, version| {
+            request.group_id = storm.group();
+            request.session_timeout_ms = storm.one_of(&[6_000, 6_000, 6_000, 0, -1, i32::MAX]);
+            request.rebalance_timeout_ms = storm.one_of(&[1, 20, 50, 1_000, 0, -1, i32::MAX]);
+            request.member_id = storm.member().0;
+            request.protocol_type = storm.text(&["consumer", "consumer", "connect"]);
+            if version >= 5 {
+                request.group_instance_id = storm.instance();
+            }
+            request.protocols = (0..storm.source.below(3))
+                .map(|_| JoinGroupRequestProtocol {
+                    name: storm.text(&["range", "roundrobin"]),
+                    metadata: storm.subscription(),
+                    ..JoinGroupRequestProtocol::default()
+                })
+                .collect();
+        });
+        let Some(answer) = answer else { return };
+        self.judge("JoinGroup", [answer.error_code]);
+        if self.members.len() == MEMBERS_REMEMBERED {
+            let at = self.source.below(MEMBERS_REMEMBERED);
+            self.members.swap_remove(at);
+        }
+        self.members.push((answer.member_id, answer.generation_id));
+    }
+
+    fn sync(&mut self) {
+        let fill = |storm: &mut Storm, request: &mut SyncGroupRequest, version| {
+            request.group_id = storm.group();
+            (request.member_id, request.generation_id) = storm.member();
+            if version >= 3 {
+                request.group_instance_id = storm.instance();
+            }
+            request.assignments = (0..storm.source.below(3))
+                .map(|_| SyncGroupRequestAssignment {
+                    member_id: storm.member().0,
+                    assignment: Bytes::from_static(b"\0\0\0\0\0\0\0\0\0\0"),
+                    ..SyncGroupRequestAssignment::default()
+                })
+                .collect();
+        };
+        self.send(fill, |it| vec![it.error_code]);
+    }
+
+    fn commit(&mut self) {
+        let fill = |storm: &mut Storm, request: &mut OffsetCommitRequest, version| {
+            request.group_id = storm.group();
+            (request.member_id, request.generation_id_or_member_epoch) = storm.member();
+            if version >= 7 {
+                request.group_instance_id = storm.instance();
+            }
+            for topic in &mut request.topics {
+                topic.name = storm.text(&TOPICS);
+                for partition in &mut topic.partitions {
+                    partition.partition_index = storm.one_of(&[0, 1, 2, 2, 3, -1]);
+                }
+            }
+        };
+        self.send(fill, |it| {
+            let partitions = it.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.map(|partition| partition.error_code).collect()
+        });
+    }
+
+    fn leave(&mut self) {
+        let fill = |storm: &mut Storm, request: &mut LeaveGroupRequest, version| {
+            request.group_id = storm.group();
+            if version < 3 {
+                request.member_id = storm.member().0;
+                return;
+            }
+            request.members = (0..storm.source.below(3))
+                .map(|_| MemberIdentity {
+                    member_id: storm.member().0,
+                    group_instance_id: storm.instance(),
+                    ..MemberIdentity::default()
+                })
+                .collect();
+        };
+        self.send(fill, |it| {
+            let members = it.members.iter().map(|member| member.error_code);
+            members.chain([it.error_code]).collect()
+        });
+    }
+
+    fn fetch(&mut self) {
+        let fill = |storm: &mut Storm, request: &mut OffsetFetchRequest, version| {
+            if version < 8 {
+                request.group_id = storm.group();
+            }
+            for group in &mut request.groups {
+                group.group_id = storm.group();
+            }
+        };
+        self.send(fill, |it| {
+            let groups = it.groups.iter().map(|group| group.error_code);
+            groups.chain([it.error_code]).collect()
+        });
+    }
+
+    fn describe(&mut self) {
+        let fill = |storm: &mut Storm, request: &mut DescribeGroupsRequest, _| {
+            request.groups.push(storm.group());
+        };
+        self.send(fill, |it| it.groups.iter().map(|group| group.error_code).collect());
+    }
+
+    fn find(&mut self) {
+        let fill = |storm: &mut Storm, request: &mut FindCoordinatorRequest, version| {
+            if version < 4 {
+                request.key = storm.group();
+            }
+            if version >= 1 {
+                request.key_type = storm.one_of(&[0, 0, 1, 2, -1, 9]);
+            }
+        };
+        self.send(fill, |it| {
+            let found = it.coordinators.iter().map(|coordinator| coordinator.error_code);
+            found.chain([it.error_code]).collect()
+        });
+    }
+
+    /// Rarely: a group that is always deleted has no history.
+    fn delete(&mut self) {
+        if self.source.one_in(4) {
+            let fill = |storm: &mut Storm, request: &mut DeleteGroupsRequest, _| {
+                request.groups_names.push(storm.group());
+            };
+            self.send(fill, |it| it.results.iter().map(|result| result.error_code).collect());
+        } else {
+            let fill = |storm: &mut Storm, request: &mut OffsetDeleteRequest, _| {
+                request.group_id = storm.group();
+                for topic in &mut request.topics {
+                    topic.name = storm.text(&TOPICS);
+                }
+            };
+            self.send(fill, |it| {
+                let partitions = it.topics.iter().flat_map(|topic| &topic.partitions);
+                let partitions = partitions.map(|partition| partition.error_code);
+                partitions.chain([it.error_code]).collect()
+            });
+        }
+    }
+
+    fn send<R: Request + Arbitrary>(
+        &mut self,
+        fill: impl FnOnce(&mut Storm, &mut R, i16),
+        codes: impl FnOnce(R::Response) -> Vec<i16>,
+    ) {
+        if let Some(answer) = self.call(fill) {
+            self.judge(R::NAME, codes(answer));
+        }
+    }
+
+    /// The answer to a made-up request, unless it does not come soon.
+    fn call<R: Request + Arbitrary>(
+        &mut self,
+        fill: impl FnOnce(&mut Storm, &mut R, i16),
+    ) -> Option<R::Response> {
+        let versions: Vec<i16> = R::VERSIONS.collect();
+        let version = versions[self.source.below(versions.len())];
+        let mut request: R = arbitrary(&mut self.source, version).expect("a version of its own");
+        fill(self, &mut request, version);
+        self.sent += 1;
+        match self.wire.call(&request, version) {
+            Ok(answer) => {
+                self.answered += 1;
+                Some(answer)
+            }
+            Err(error) if is_patience_over(&error) => {
+                self.wire = connect(self.address);
+                None
+            }
+            Err(error) => panic!("{} v{version} was not answered: {error}", R::NAME),
+        }
+    }
+
+    fn judge(&self, api: &str, codes: impl IntoIterator<Item = i16>) {
+        for code in codes {
+            assert_ne!(ErrorCode::from(code), ErrorCode::UnknownServerError, "{api}");
+        }
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.source.below(choices.len())]
+    }
+
+    fn text(&mut self, choices: &[&str]) -> KafkaStr {
+        if self.source.one_in(16) {
+            return KafkaStr::from("anything else".to_owned());
+        }
+        KafkaStr::copied_from(self.one_of(choices))
+    }
+
+    fn group(&mut self) -> KafkaStr {
+        if self.source.one_in(32) {
+            return KafkaStr::default();
+        }
+        self.text(&GROUPS)
+    }
+
+    fn instance(&mut self) -> Option<KafkaStr> {
+        self.source.one_in(4).then(|| self.text(&INSTANCES))
+    }
+
+    /// A member's id and generation, one of them sometimes wrong.
+    fn member(&mut self) -> (KafkaStr, i32) {
+        let (id, generation) = self.members[self.source.below(self.members.len())].clone();
+        match self.source.below(16) {
+            0 => (KafkaStr::default(), generation),
+            1 => (id, generation.wrapping_add(1)),
+            2 => (id, -1),
+            _ => (id, generation),
+        }
+    }
+
+    /// Now and then no subscription at all, but any bytes.
+    fn subscription(&mut self) -> Bytes {
+        if self.source.one_in(4) {
+            let len = self.source.below(40);
+            return (0..len).map(|_| self.source.next_u64().to_le_bytes()[0]).collect();
+        }
+        // Version 0, the topic "pears", no user data.
+        Bytes::from_static(b"\0\0\0\0\0\x01\0\x05pears\xff\xff\xff\xff")
+    }
+}
+
+fn connect(address: SocketAddr) -> Wire {
+    let wire = Wire::connect(address).expect("the broker takes connections");
+    wire.stream().set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
+    wire
+}
+
+fn is_patience_over(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
