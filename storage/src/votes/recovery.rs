@@ -1,14 +1,16 @@
 //! Reading the votes file after whatever happened, telling a torn tail from damage.
 //!
 //! A torn tail is what a crash may leave of the last batch: records not written, or not to their
-//! end. Anything else that does not validate, and any gap before the last batch, is damage.
+//! end. Anything else that does not validate, any gap before the last batch, and any among the
+//! records that a seal vouches for, is damage. So is a file with records that has lost its first
+//! seal; one without any record is a file that was never written, or is as good as lost.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::record::{Change, RECORD_LEN, Record, Slot};
+use super::record::{Change, Content, RECORD_LEN, Record, Slot};
 use super::writer::{Writer, rewrite_path};
 use super::{GroupId, HardState, VotesConfig, VotesOpenError};
 use crate::disk::{Disk, DiskFile, OpenMode, parent_of};
@@ -19,6 +21,8 @@ pub(super) struct Recovered {
     pub(super) states: BTreeMap<GroupId, HardState>,
     /// The slot that the next record goes to; what lies beyond is torn.
     pub(super) next_slot: u32,
+    /// Whether it begins with a seal, as all files do that were not just created.
+    pub(super) sealed: bool,
 }
 
 /// Why the file's bytes cannot be trusted.
@@ -44,7 +48,10 @@ pub(super) async fn open(
         }
     })?;
     settle(&*disk, path, &*file, &recovered).await.map_err(failed)?;
-    let writer = Writer::new(disk, path.to_path_buf(), file, recovered.next_slot, config);
+    let mut writer = Writer::new(disk, path.to_path_buf(), file, recovered.next_slot, config);
+    if !recovered.sealed {
+        writer.seal(&recovered.states).await.map_err(failed)?;
+    }
     Ok((writer, recovered.states))
 }
 
@@ -77,39 +84,54 @@ pub(super) fn scan(found: &[u8]) -> Result<Recovered, ScanError> {
     let (slots, _torn) = found.as_chunks::<RECORD_LEN>();
     let slots: Vec<Slot> =
         (0..).zip(slots).map(|(slot, bytes)| Record::decode(slot, bytes)).collect();
-    let position = |slot: usize| (slot * RECORD_LEN) as u64;
-
-    let last_batch = slots.iter().enumerate().rev().find_map(|(slot, found)| match found {
-        Slot::Valid(record) => Some(slot.checked_sub(record.place as usize).ok_or(slot)),
-        _ => None,
-    });
-    // Everything before the last batch was durable when that was written.
-    let durable = match last_batch {
-        Some(Ok(first)) => first,
-        Some(Err(slot)) => return Err(ScanError::Damaged { position: position(slot) }),
-        None => 0,
-    };
+    let damaged = |slot: usize| ScanError::Damaged { position: (slot * RECORD_LEN) as u64 };
+    let (durable, sealed) = durable_slots(&slots).map_err(damaged)?;
+    if durable > slots.len() {
+        return Err(damaged(slots.len()));
+    }
     let mut states = BTreeMap::new();
     let mut next_slot = None;
     for (slot, found) in slots.iter().enumerate() {
         match found {
             Slot::Newer(format) => return Err(ScanError::NewerFormat(*format)),
             Slot::Unfinished if slot >= durable => next_slot = next_slot.or(Some(slot)),
-            Slot::Unfinished | Slot::Invalid => {
-                return Err(ScanError::Damaged { position: position(slot) });
-            }
+            Slot::Unfinished | Slot::Invalid => return Err(damaged(slot)),
             // Behind a gap in the last batch: never acknowledged, and cut off with the gap.
-            Slot::Valid(_) if next_slot.is_some() => {}
-            Slot::Valid(Record { group, change, .. }) => {
-                match change {
-                    Change::Saved(state) => states.insert(*group, *state),
-                    Change::Removed => states.remove(group),
-                };
-            }
+            Slot::Valid(_) | Slot::Unsealed(_) if next_slot.is_some() => {}
+            Slot::Valid(record) | Slot::Unsealed(record) => apply(record, &mut states),
         }
     }
     let next_slot = next_slot.unwrap_or(slots.len());
-    let next_slot = u32::try_from(next_slot)
-        .map_err(|_| ScanError::Damaged { position: position(next_slot) })?;
-    Ok(Recovered { states, next_slot })
+    let next_slot = u32::try_from(next_slot).map_err(|_| damaged(next_slot))?;
+    Ok(Recovered { states, next_slot, sealed })
+}
+
+fn apply(record: &Record, states: &mut BTreeMap<GroupId, HardState>) {
+    match record.content {
+        Content::Change(group, Change::Saved(state)) => states.insert(group, state),
+        Content::Change(group, Change::Removed) => states.remove(&group),
+        Content::Sealed(_) => None,
+    };
+}
+
+/// How many slots are known to have been durable, and whether the file begins with a seal; or the
+/// slot that is damaged for certain.
+fn durable_slots(slots: &[Slot]) -> Result<(usize, bool), usize> {
+    let sealed = match slots.first() {
+        Some(Slot::Valid(Record { content: Content::Sealed(_), .. })) => true,
+        _ if slots.iter().any(|slot| matches!(slot, Slot::Valid(_))) => return Err(0),
+        _ => false,
+    };
+    let mut durable = 0;
+    for (slot, found) in slots.iter().enumerate() {
+        let (Slot::Valid(record) | Slot::Unsealed(record)) = found else { continue };
+        // Everything before a batch was durable when that was written.
+        let first = slot.checked_sub(record.place as usize).ok_or(slot)?;
+        let vouched_for = match record.content {
+            Content::Sealed(count) => count as usize,
+            Content::Change(..) => first,
+        };
+        durable = durable.max(vouched_for);
+    }
+    Ok((durable, sealed))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::record::{Change, RECORD_LEN, Record};
+use super::record::{Change, Content, RECORD_LEN, Record};
 use super::{GroupId, HardState, VotesConfig, VotesSaveError};
 use crate::disk::{Disk, DiskFile, OpenMode, parent_of};
 
@@ -46,7 +46,8 @@ impl Writer {
         &mut self,
         changes: &BTreeMap<GroupId, Change>,
     ) -> Result<(), VotesSaveError> {
-        let (batch, end_slot) = encode(self.next_slot, changes.iter().map(|(g, c)| (*g, *c)));
+        let changes = changes.iter().map(|(group, change)| Content::Change(*group, *change));
+        let (batch, end_slot) = encode(self.next_slot, changes);
         self.reserve(position(end_slot)).await?;
         self.file.write_at(position(self.next_slot), vec![batch]).await.map_err(fatal)?;
         self.file.sync_data().await.map_err(fatal)?;
@@ -70,8 +71,7 @@ impl Writer {
         states: &BTreeMap<GroupId, HardState>,
     ) -> Result<(), VotesSaveError> {
         let replacement = rewrite_path(&self.path);
-        let records = states.iter().map(|(group, state)| (*group, Change::Saved(*state)));
-        let (content, end_slot) = encode(0, records);
+        let (content, end_slot) = encode_sealed(states);
         let file = match self.prepare(&replacement, content).await {
             Ok(file) => file,
             Err(error) => {
@@ -81,8 +81,25 @@ impl Writer {
                 return Ok(());
             }
         };
-        self.disk.rename(&replacement, &self.path).await.map_err(fatal)?;
-        self.disk.sync_dir(parent_of(&self.path)).await.map_err(fatal)?;
+        self.replace(&replacement, file, end_slot).await.map_err(fatal)
+    }
+
+    /// Gives a file that has no seals yet, or nothing at all in it, the shape of a rewritten one.
+    pub(super) async fn seal(&mut self, states: &BTreeMap<GroupId, HardState>) -> io::Result<()> {
+        let replacement = rewrite_path(&self.path);
+        let (content, end_slot) = encode_sealed(states);
+        let file = self.prepare(&replacement, content).await?;
+        self.replace(&replacement, file, end_slot).await
+    }
+
+    async fn replace(
+        &mut self,
+        replacement: &Path,
+        file: Rc<dyn DiskFile>,
+        end_slot: u32,
+    ) -> io::Result<()> {
+        self.disk.rename(replacement, &self.path).await?;
+        self.disk.sync_dir(parent_of(&self.path)).await?;
         self.file = file;
         self.next_slot = end_slot;
         self.allocated = position(end_slot);
@@ -123,15 +140,21 @@ pub(super) fn rewrite_path(path: &Path) -> PathBuf {
     path.into()
 }
 
+/// A whole file that holds `states`, between two seals, and the slot after it.
+pub(super) fn encode_sealed(states: &BTreeMap<GroupId, HardState>) -> (Bytes, u32) {
+    let count = u32::try_from(states.len() + 2).expect("a shard has thousands of groups at most");
+    let seal = [Content::Sealed(count)];
+    let states = states.iter().map(|(group, state)| Content::Change(*group, Change::Saved(*state)));
+    let contents: Vec<Content> = seal.into_iter().chain(states).chain(seal).collect();
+    encode(0, contents.into_iter())
+}
+
 /// One batch beginning at `first_slot`, and the slot after it.
-fn encode(
-    first_slot: u32,
-    changes: impl ExactSizeIterator<Item = (GroupId, Change)>,
-) -> (Bytes, u32) {
-    let mut batch = BytesMut::with_capacity(changes.len() * RECORD_LEN);
+fn encode(first_slot: u32, contents: impl ExactSizeIterator<Item = Content>) -> (Bytes, u32) {
+    let mut batch = BytesMut::with_capacity(contents.len() * RECORD_LEN);
     let mut slot = first_slot;
-    for (group, change) in changes {
-        Record { place: slot - first_slot, group, change }.encode(slot, &mut batch);
+    for content in contents {
+        Record { place: slot - first_slot, content }.encode(slot, &mut batch);
         slot = slot.checked_add(1).expect("rewritten long before four billion records");
     }
     (batch.freeze(), slot)
