@@ -28,7 +28,6 @@ pub(crate) struct Active {
     pub(crate) ledger: Rc<dyn DiskFile>,
     /// Length of the `.log` file, preallocated space included.
     pub(crate) allocated: u64,
-    pub(crate) allocation_step: u64,
     /// Where the next frame goes.
     pub(crate) position: u32,
     /// The next slot.
@@ -60,7 +59,6 @@ impl Active {
             log,
             ledger,
             allocated: 0,
-            allocation_step: 0,
             position: 0,
             slots: 0,
             chain,
@@ -168,15 +166,16 @@ impl Active {
     }
 
     /// The length to allocate so that the file reaches the present position; `None` if it does.
-    /// Steps double, so that a small log stays small and a large one is not fragmented.
+    /// Steps grow with the segment: a small log stays small, a large one is not fragmented, and
+    /// what a start after a crash has to look through is in proportion to what there is.
     pub(crate) fn allocation(&mut self, config: &LogConfig) -> Option<u64> {
         let needed = u64::from(self.position);
         if needed <= self.allocated {
             return None;
         }
-        let (min, max) = (config.allocation_bytes_min, config.allocation_bytes_max);
-        let step = (self.allocation_step * 2).clamp(min.into(), max.max(min).into());
-        self.allocation_step = step;
+        let min = u64::from(config.allocation_bytes_min).max(1);
+        let max = u64::from(config.allocation_bytes_max).max(min);
+        let step = (needed / 8).next_multiple_of(min).clamp(min, max);
         let wanted = (self.allocated + step).min(config.segment_bytes_max.into()).max(needed);
         self.allocated = wanted;
         Some(wanted)

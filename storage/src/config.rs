@@ -22,7 +22,7 @@ pub struct LogConfig {
     pub flush_bytes_max: u64,
     /// Most bytes gathered into one write.
     pub window_bytes_max: usize,
-    /// First step of preallocation; steps double up to `allocation_bytes_max`.
+    /// Smallest step of preallocation. Steps are an eighth of the segment, in multiples of this.
     pub allocation_bytes_min: u32,
     /// Largest step of preallocation.
     pub allocation_bytes_max: u32,
@@ -48,7 +48,7 @@ impl Default for LogConfig {
             flush_bytes_max: 64 << 20,
             window_bytes_max: 4 << 20,
             allocation_bytes_min: 64 << 10,
-            allocation_bytes_max: 16 << 20,
+            allocation_bytes_max: 4 << 20,
             retention_bytes: None,
             retention_ms: Some(7 * 24 * 3_600_000),
             idle_mark_after: Duration::from_millis(200),
