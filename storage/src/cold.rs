@@ -217,7 +217,7 @@ impl Log {
                 // The file has lost its end: what is left may still be good.
                 let (front, _) = placed.split_at(placed.len() / 2);
                 if front.is_empty() {
-                    return Err(self.on_damage(segment, first));
+                    return Err(self.on_damage(segment, first.damaged_range(segment)));
                 }
                 return Box::pin(self.load(segment, front)).await;
             }
@@ -226,7 +226,7 @@ impl Log {
         let mut loaded = Loaded { region, start, entry_count: 0 };
         for found in placed {
             if !is_intact(&loaded.entry(&found.entry), &found.entry) {
-                let damage = self.on_damage(segment, found);
+                let damage = self.on_damage(segment, found.damaged_range(segment));
                 return if loaded.entry_count == 0 { Err(damage) } else { Ok(loaded) };
             }
             loaded.entry_count += 1;
@@ -234,8 +234,8 @@ impl Log {
         Ok(loaded)
     }
 
-    fn on_damage(&self, segment: &Segment, found: &PlacedEntry) -> ColdError {
-        let range = found.damaged_range(segment);
+    /// Takes note of damage that a reader has met.
+    pub(crate) fn on_damage(&self, segment: &Segment, range: DamagedRange) -> ColdError {
         if segment.add_damage(range.clone()) {
             add(&self.shared.stats().damaged_ranges, 1);
             tracing::error!(%range, "found damage");

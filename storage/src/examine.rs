@@ -418,16 +418,17 @@ impl Walk<'_> {
             let Some((at, mark)) = reader.find_mark(from).await? else { return Ok(None) };
             from = at + 1;
             let start = u64::from(mark.window_start);
-            let (index, position, offset, term) = if start > self.position && mark.entry_count > 0 {
-                let mut first = start;
-                while let Some(Frame::Mark(_)) = reader.frame(first).await? {
-                    first += u64::from(MARK_LEN);
-                }
-                let Some(Frame::Entry(entry)) = reader.frame(first).await? else { continue };
-                let index = mark.next_index.saturating_sub(u64::from(mark.entry_count));
-                (index, start, entry.header.base_offset, entry.term)
+            let first = if start > self.position {
+                first_of_window(reader, &mark, at).await?
             } else {
-                (mark.next_index, at + u64::from(MARK_LEN), mark.next_offset, mark.term)
+                None
+            };
+            let (index, position, offset, term) = match first {
+                Some(entry) => {
+                    let index = mark.next_index.saturating_sub(u64::from(mark.entry_count));
+                    (index, start, entry.header.base_offset, entry.term)
+                }
+                None => (mark.next_index, at + u64::from(MARK_LEN), mark.next_offset, mark.term),
             };
             let Some(slot) = self.plausible_slot(index, position) else { continue };
             if offset >= self.chain.next_offset {
@@ -530,6 +531,27 @@ impl Walk<'_> {
             ledger_intact,
         }
     }
+}
+
+/// The first entry of the window that the mark at `end` closes, if all of its headers are those
+/// that the mark was made for: an entry's own CRC covers neither its offset nor its term.
+async fn first_of_window(
+    reader: &mut FrameReader,
+    mark: &FlushMark,
+    end: u64,
+) -> io::Result<Option<EntryFrame>> {
+    let mut position = u64::from(mark.window_start);
+    let (mut first, mut entry_count, mut headers_crc) = (None, 0, 0);
+    while position < end {
+        let Some(frame) = reader.frame(position).await? else { return Ok(None) };
+        position += frame.size();
+        if let Frame::Entry(entry) = frame {
+            first.get_or_insert(entry);
+            entry_count += 1;
+            headers_crc = extend_headers_crc(headers_crc, entry.header_crc);
+        }
+    }
+    Ok(first.filter(|_| (entry_count, headers_crc) == (mark.entry_count, mark.headers_crc)))
 }
 
 /// A count of entries as a slot. A segment has fewer bytes than 2³², and every entry has some.

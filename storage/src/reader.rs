@@ -11,6 +11,7 @@ use bytes::Bytes;
 use thalweg_protocol::batch::HEADER_LEN;
 
 use crate::cold::{BadSlot, ColdError, LedgerView, Loaded, PlacedEntry};
+use crate::damage::DamagedRange;
 use crate::entry::Entry;
 use crate::error::ReadError;
 use crate::log::{EntryMeta, Fetched, Log};
@@ -140,8 +141,11 @@ async fn read_segment(
     segment: &Rc<Segment>,
     wanted: Wanted,
 ) -> Result<Fetched, ColdError> {
-    let placed = log.look_up(segment, |ledger| plan_read(ledger, segment, wanted)).await?;
-    let placed = before_damage(segment, placed)?;
+    let plan = log.look_up(segment, |ledger| plan_read(ledger, segment, wanted)).await?;
+    let placed = match plan {
+        Plan::Batches(placed) => before_damage(segment, placed)?,
+        Plan::Hole(range) => return Err(log.on_damage(segment, range)),
+    };
     let loaded = log.load(segment, &placed).await?;
     let mut fetched = Fetched::new(wanted.from);
     let mut run = 0..0;
@@ -157,27 +161,49 @@ async fn read_segment(
     Ok(fetched)
 }
 
-/// The batches to read from one segment.
-fn plan_read(
-    ledger: &LedgerView,
-    segment: &Segment,
-    wanted: Wanted,
-) -> Result<Vec<PlacedEntry>, BadSlot> {
+/// What a segment's ledger has to say to a read.
+enum Plan {
+    Batches(Vec<PlacedEntry>),
+    /// No entry owns the first offset, nor those after it up to the next entry's: what was here is
+    /// lost, and how many entries it was is not known.
+    Hole(DamagedRange),
+}
+
+/// The batches to read from one segment, as long as they follow each other.
+fn plan_read(ledger: &LedgerView, segment: &Segment, wanted: Wanted) -> Result<Plan, BadSlot> {
     let after = ledger.partition_point(|entry| entry.base_offset <= wanted.from)?;
-    let mut placed = Vec::new();
+    let mut placed: Vec<PlacedEntry> = Vec::new();
     let mut bytes = 0;
+    let mut expected = segment.key.base_offset;
     for slot in after.saturating_sub(1)..ledger.len() {
         let entry = ledger.get(slot)?;
+        let index = segment.key.base_index + u64::from(slot);
+        let begun = std::mem::replace(&mut expected, entry.next_offset());
         if entry.offset_count == 0 || entry.next_offset() <= wanted.from {
             continue;
         }
-        if !wanted.takes(bytes, entry.size, entry.next_offset()) {
-            break;
+        let follows = entry.base_offset <= begun.max(wanted.from);
+        if !follows && placed.is_empty() {
+            return Ok(Plan::Hole(hole(segment, index, begun..entry.base_offset)));
+        }
+        if !follows || !wanted.takes(bytes, entry.size, entry.next_offset()) {
+            return Ok(Plan::Batches(placed));
         }
         bytes += entry.size as usize;
-        placed.push(PlacedEntry { index: segment.key.base_index + u64::from(slot), entry });
+        placed.push(PlacedEntry { index, entry });
     }
-    Ok(placed)
+    let extent = segment.extent();
+    // Unless more has been written since the ledger was mapped.
+    let is_all = ledger.len() == extent.entry_count;
+    if is_all && placed.is_empty() && wanted.from < extent.next_offset.min(wanted.upper) {
+        return Ok(Plan::Hole(hole(segment, segment.next_index(), expected..extent.next_offset)));
+    }
+    Ok(Plan::Batches(placed))
+}
+
+/// Offsets that no entry owns, before the entry at `index`.
+fn hole(segment: &Segment, index: u64, offsets: Range<i64>) -> DamagedRange {
+    DamagedRange { path: segment.log_path.clone(), positions: 0..0, indexes: index..index, offsets }
 }
 
 /// The entries before the first that is known to be damaged; an error if that is the very first.
