@@ -1,8 +1,8 @@
 //! Opening a shard's votes after its disk has damaged them.
 //!
 //! The input is what the disk did (see `damage`). Opening may refuse, and may cut a torn tail; but
-//! what it returns must be the votes as they stood at some moment since the file was last rewritten,
-//! or none at all: a vote that is mixed from two moments could be cast twice.
+//! what it returns must be the votes as they stood at some moment since the file was last
+//! rewritten, or none at all: a vote that is mixed from two moments could be cast twice.
 
 #![no_main]
 
