@@ -1,4 +1,7 @@
 //! Appending batches to the votes file, and rewriting it when most of it is history.
+//!
+//! Owned by the votes while no write is under way. A rewritten file is durable, seals and all,
+//! before it takes the name of the one it replaces.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
