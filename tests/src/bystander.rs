@@ -10,10 +10,12 @@ use thalweg_protocol::messages::offset_commit::{
 };
 use thalweg_protocol::messages::sync_group::SyncGroupRequestAssignment;
 use thalweg_protocol::messages::{
-    HeartbeatRequest, JoinGroupRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, OffsetCommitRequest,
+    OffsetFetchRequest, SyncGroupRequest,
 };
 use thalweg_protocol::{ErrorCode, KafkaStr};
 
+use crate::wait::eventually;
 use crate::wire::Wire;
 
 const PROTOCOL: &str = "range";
@@ -50,6 +52,7 @@ impl Bystander {
             protocols: vec![protocol],
             ..JoinGroupRequest::default()
         };
+        await_coordinator(&mut wire, group);
         let mut joined = wire.call(&join, 9).expect("JoinGroup is answered");
         assert_eq!(ErrorCode::from(joined.error_code), ErrorCode::MemberIdRequired);
         join.member_id = joined.member_id;
@@ -122,7 +125,21 @@ impl Bystander {
     }
 }
 
-/// Topic, partition, offset and metadata of all that a group has committed, in order.
+/// Waits until the group has a coordinator, and that has loaded what it knows.
+fn await_coordinator(wire: &mut Wire, group: &str) {
+    let find = FindCoordinatorRequest {
+        coordinator_keys: vec![KafkaStr::copied_from(group)],
+        ..FindCoordinatorRequest::default()
+    };
+    eventually("the group has a coordinator", || {
+        let answer = wire.call(&find, 4).expect("FindCoordinator is answered");
+        (answer.coordinators[0].error_code == 0).then_some(())
+    });
+    offsets(wire, group);
+}
+
+/// Topic, partition, offset and metadata of all that a group has committed, in order. Waits for a
+/// coordinator that is still loading.
 ///
 /// # Panics
 /// If the broker refuses.
@@ -132,7 +149,13 @@ pub fn offsets(wire: &mut Wire, group: &str) -> Vec<(String, i32, i64, String)> 
         topics: None,
         ..OffsetFetchRequest::default()
     };
-    let answer = wire.call(&all, 7).expect("OffsetFetch is answered");
+    let answer = eventually("the coordinator is loaded", || {
+        let answer = wire.call(&all, 7).expect("OffsetFetch is answered");
+        let code = ErrorCode::from(answer.error_code);
+        let is_early =
+            matches!(code, ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator);
+        (!is_early).then_some(answer)
+    });
     assert_eq!(ErrorCode::from(answer.error_code), ErrorCode::None);
     let mut offsets = Vec::new();
     for topic in &answer.topics {

@@ -28,10 +28,18 @@ pub const GROUPS: [&str; 4] = ["red", "green", "blue", "grey"];
 /// The topics that offsets are about, but for a few. They have partitions 0 to 2.
 pub const TOPICS: [&str; 2] = ["apples", "pears"];
 const INSTANCES: [&str; 2] = ["first", "second"];
-/// Members and generations seen lately.
-const MEMBERS_REMEMBERED: usize = 32;
+/// Few, so that a group has members that are heard of more than once.
+const MEMBERS_REMEMBERED: usize = 6;
 /// A request that takes longer waits for others of its group.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// A member that the broker has told of.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    group: KafkaStr,
+    member_id: KafkaStr,
+    generation: i32,
+}
 
 /// A stream of requests that its seed decides, but for what the broker answers.
 #[derive(Debug)]
@@ -39,7 +47,7 @@ pub struct Storm {
     address: SocketAddr,
     wire: Wire,
     source: Source,
-    members: Vec<(KafkaStr, i32)>,
+    members: Vec<Seen>,
     /// Requests sent.
     pub sent: u64,
     /// Requests answered.
@@ -56,7 +64,7 @@ impl Storm {
             address,
             wire: connect(address),
             source: Source::new(seed),
-            members: vec![(KafkaStr::default(), -1)],
+            members: vec![Seen { group: GROUPS[0].into(), ..Seen::default() }],
             sent: 0,
             answered: 0,
         }
@@ -71,7 +79,7 @@ impl Storm {
             0..=3 => self.join(),
             4..=6 => self.sync(),
             7..=8 => self.commit(),
-            9 => self.send(|_, _: &mut HeartbeatRequest, _| {}, |it| vec![it.error_code]),
+            9 => self.beat(),
             10 => self.leave(),
             11 => self.fetch(),
             12 => self.describe(),
@@ -82,18 +90,33 @@ impl Storm {
     }
 
     fn join(&mut self) {
+        let mut group = KafkaStr::default();
         let answer = self.call(|storm, request: &mut JoinGroupRequest, version| {
-            request.group_id = storm.group();
-            request.session_timeout_ms = storm.one_of(&[6_000, 6_000, 6_000, 0, -1, i32::MAX]);
-            request.rebalance_timeout_ms = storm.one_of(&[1, 20, 50, 1_000, 0, -1, i32::MAX]);
-            request.member_id = storm.member().0;
-            request.protocol_type = storm.text(&["consumer", "consumer", "connect"]);
+            let seen = storm.member();
+            (request.group_id, request.member_id) = (seen.group, seen.member_id);
+            if storm.source.one_in(3) {
+                (request.group_id, request.member_id) = (storm.group(), KafkaStr::default());
+            }
+            group = request.group_id.clone();
+            request.session_timeout_ms = match storm.source.below(12) {
+                0 => storm.one_of(&[0, -1, i32::MAX, 1_800_001]),
+                _ => 6_000,
+            };
+            request.rebalance_timeout_ms = match storm.source.below(40) {
+                0 => storm.one_of(&[0, -1, i32::MAX, i32::MIN]),
+                _ => storm.one_of(&[1, 5, 20]),
+            };
+            request.protocol_type = match storm.source.below(60) {
+                0 => storm.text(&["connect", ""]),
+                _ => "consumer".into(),
+            };
             if version >= 5 {
                 request.group_instance_id = storm.instance();
             }
-            request.protocols = (0..storm.source.below(3))
+            let protocols = if storm.source.one_in(12) { 0 } else { 1 + storm.source.below(2) };
+            request.protocols = (0..protocols)
                 .map(|_| JoinGroupRequestProtocol {
-                    name: storm.text(&["range", "roundrobin"]),
+                    name: KafkaStr::copied_from(storm.one_of(&["range", "roundrobin", "range"])),
                     metadata: storm.subscription(),
                     ..JoinGroupRequestProtocol::default()
                 })
@@ -105,19 +128,25 @@ impl Storm {
             let at = self.source.below(MEMBERS_REMEMBERED);
             self.members.swap_remove(at);
         }
-        self.members.push((answer.member_id, answer.generation_id));
+        let (member_id, generation) = (answer.member_id, answer.generation_id);
+        self.members.push(Seen { group, member_id, generation });
     }
 
     fn sync(&mut self) {
         let fill = |storm: &mut Storm, request: &mut SyncGroupRequest, version| {
-            request.group_id = storm.group();
-            (request.member_id, request.generation_id) = storm.member();
+            let seen = storm.member();
+            (request.group_id, request.member_id) = (seen.group, seen.member_id);
+            request.generation_id = seen.generation;
             if version >= 3 {
                 request.group_instance_id = storm.instance();
             }
+            if version >= 5 && !storm.source.one_in(12) {
+                request.protocol_type = Some("consumer".into());
+                request.protocol_name = None;
+            }
             request.assignments = (0..storm.source.below(3))
                 .map(|_| SyncGroupRequestAssignment {
-                    member_id: storm.member().0,
+                    member_id: storm.member().member_id,
                     assignment: Bytes::from_static(b"\0\0\0\0\0\0\0\0\0\0"),
                     ..SyncGroupRequestAssignment::default()
                 })
@@ -126,10 +155,20 @@ impl Storm {
         self.send(fill, |it| vec![it.error_code]);
     }
 
+    fn beat(&mut self) {
+        let fill = |storm: &mut Storm, request: &mut HeartbeatRequest, _| {
+            let seen = storm.member();
+            (request.group_id, request.member_id) = (seen.group, seen.member_id);
+            request.generation_id = seen.generation;
+        };
+        self.send(fill, |it| vec![it.error_code]);
+    }
+
     fn commit(&mut self) {
         let fill = |storm: &mut Storm, request: &mut OffsetCommitRequest, version| {
-            request.group_id = storm.group();
-            (request.member_id, request.generation_id_or_member_epoch) = storm.member();
+            let seen = storm.member();
+            (request.group_id, request.member_id) = (seen.group, seen.member_id);
+            request.generation_id_or_member_epoch = seen.generation;
             if version >= 7 {
                 request.group_instance_id = storm.instance();
             }
@@ -148,14 +187,15 @@ impl Storm {
 
     fn leave(&mut self) {
         let fill = |storm: &mut Storm, request: &mut LeaveGroupRequest, version| {
-            request.group_id = storm.group();
+            let seen = storm.member();
+            request.group_id = seen.group.clone();
             if version < 3 {
-                request.member_id = storm.member().0;
+                request.member_id = seen.member_id;
                 return;
             }
             request.members = (0..storm.source.below(3))
                 .map(|_| MemberIdentity {
-                    member_id: storm.member().0,
+                    member_id: storm.member().member_id,
                     group_instance_id: storm.instance(),
                     ..MemberIdentity::default()
                 })
@@ -270,7 +310,7 @@ impl Storm {
     }
 
     fn text(&mut self, choices: &[&str]) -> KafkaStr {
-        if self.source.one_in(16) {
+        if self.source.one_in(24) {
             return KafkaStr::from("anything else".to_owned());
         }
         KafkaStr::copied_from(self.one_of(choices))
@@ -284,18 +324,20 @@ impl Storm {
     }
 
     fn instance(&mut self) -> Option<KafkaStr> {
-        self.source.one_in(4).then(|| self.text(&INSTANCES))
+        self.source.one_in(12).then(|| self.text(&INSTANCES))
     }
 
-    /// A member's id and generation, one of them sometimes wrong.
-    fn member(&mut self) -> (KafkaStr, i32) {
-        let (id, generation) = self.members[self.source.below(self.members.len())].clone();
-        match self.source.below(16) {
-            0 => (KafkaStr::default(), generation),
-            1 => (id, generation.wrapping_add(1)),
-            2 => (id, -1),
-            _ => (id, generation),
+    /// A member of one of the groups, sometimes with something wrong about it.
+    fn member(&mut self) -> Seen {
+        let mut seen = self.members[self.source.below(self.members.len())].clone();
+        match self.source.below(24) {
+            0 => seen.member_id = KafkaStr::default(),
+            1 => seen.generation = seen.generation.wrapping_add(1),
+            2 | 3 => seen.generation = -1,
+            4 => seen.group = self.group(),
+            _ => {}
         }
+        seen
     }
 
     /// Now and then no subscription at all, but any bytes.

@@ -1,8 +1,8 @@
 //! `thalweg consume`: the records of a topic, as lines, as JSON or after a template.
 //!
 //! Records are borrowed from the answer they came in and written through one buffer, which is
-//! flushed whenever there is nothing to write. Outside groups Ctrl-C needs no handling: the signal's
-//! own way of ending the process is quiet, and nothing that was printed is lost.
+//! flushed whenever there is nothing to write. Outside groups Ctrl-C needs no handling: the
+//! signal's own way of ending the process is quiet, and nothing that was printed is lost.
 
 mod group;
 
