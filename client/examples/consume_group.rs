@@ -1,8 +1,8 @@
 //! Reads topics as a member of a group, and says what rebalances bring and take. Start it several
 //! times and watch the partitions move; Ctrl-C leaves the group in good order.
 //!
-//! `cargo run -p thalweg-client --example consume_group -- HOST:PORT PROTOCOL GROUP TOPIC...`, where
-//! PROTOCOL is `classic` or `consumer`
+//! `cargo run -p thalweg-client --example consume_group -- HOST:PORT PROTOCOL GROUP TOPIC...`
+//! where PROTOCOL is `classic` or `consumer`
 
 use std::error::Error;
 use std::time::Duration;

@@ -6,7 +6,8 @@
 //! nothing is queued without a bound.
 //!
 //! [`Producer`](producer::Producer) gathers records into batches and sends them, idempotently by
-//! default. [`PartitionConsumer`](consumer::PartitionConsumer) reads partitions that it is told.
+//! default. [`Consumer`](consumer::Consumer) reads topics as a member of a group,
+//! [`PartitionConsumer`](consumer::PartitionConsumer) reads partitions that it is told.
 //! [`Admin`](admin::Admin) creates, describes and alters. The protocol itself is re-exported as
 //! [`protocol`], and [`Client::request`] sends any message of it.
 
@@ -21,9 +22,11 @@ pub mod consumer;
 pub mod error;
 mod options;
 pub mod producer;
+mod properties;
 mod record;
 mod single_flight;
 mod topic_partition;
+mod trace_context;
 
 pub use address::BrokerAddress;
 pub use client::{Client, ClientBuilder, ClientError};
@@ -32,7 +35,9 @@ pub use cluster::{
     PartitionFault, Target, TopicError, TopicFault,
 };
 pub use committed_offset::CommittedOffset;
+pub use properties::{Properties, PropertyError, PropertyWarning};
 pub use record::Record;
 pub use thalweg_protocol as protocol;
 pub use thalweg_protocol::compression::Codec;
 pub use topic_partition::TopicPartition;
+pub use trace_context::{TRACEPARENT, TRACESTATE, TraceContext, TraceHeaders};
