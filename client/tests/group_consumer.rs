@@ -384,6 +384,20 @@ async fn dropping_leaves_the_group_with_what_was_done() {
 }
 
 #[tokio::test]
+async fn whoever_leaves_while_it_joins_is_not_waited_for() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 1);
+    let joins = |state: &fake::State, members: usize| state.groups["g"].members.len() == members;
+    let mut first = builder(&cluster).await.heartbeat_interval(LIMIT).build();
+    drive(&mut [&mut first], |all| indexes(all[0]) == [0]).await;
+    // The first does not hear of the second for a while, so that one waits to be let in.
+    let second = builder(&cluster).await.build();
+    cluster.until(|state| joins(state, 2)).await;
+    second.close().await.unwrap();
+    assert!(joins(&cluster.state(), 1));
+}
+
+#[tokio::test]
 async fn closing_commits_tells_the_listener_and_leaves() {
     let cluster = FakeCluster::start(1).await;
     cluster.topic("t", 1);

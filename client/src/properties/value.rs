@@ -1,4 +1,5 @@
-//! The values of properties, read as what their names mean.
+//! The values of properties, read as what their names mean. What cannot be read says what could
+//! have been written instead.
 
 use std::time::Duration;
 

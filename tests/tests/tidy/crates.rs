@@ -10,11 +10,12 @@ use super::source::{Source, find_word};
 use super::{Complaint, check, found, report, root};
 
 /// A crate, and those it may use in what it ships.
-const MAY_USE: [(&str, &[&str]); 6] = [
+const MAY_USE: [(&str, &[&str]); 7] = [
     ("thalweg-protocol", &[]),
     ("thalweg-storage", &["thalweg-protocol"]),
     ("thalweg-client", &["thalweg-protocol"]),
     ("thalweg", &["thalweg-protocol", "thalweg-storage", "thalweg-client"]),
+    ("thalweg-testing", &["thalweg", "thalweg-client"]),
     ("thalweg-tests", &["thalweg", "thalweg-protocol", "thalweg-storage", "thalweg-client"]),
     ("thalweg-benches", &["thalweg", "thalweg-protocol", "thalweg-storage", "thalweg-client"]),
 ];

@@ -224,10 +224,7 @@ impl Member {
     }
 
     async fn commit_and_leave(&mut self) {
-        if !self.shared.is_member() {
-            return;
-        }
-        if self.shared.settings.auto_commit.is_some() {
+        if self.shared.is_member() && self.shared.settings.auto_commit.is_some() {
             let offsets = self.shared.uncommitted(|_| true);
             let committing = self.shared.commit(offsets);
             if let Ok(Err(error)) = tokio::time::timeout(LEAVE_TIMEOUT, committing).await {
