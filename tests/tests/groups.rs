@@ -311,6 +311,22 @@ fn a_member_whose_connection_vanished_while_joining_does_not_hold_the_group_up()
 }
 
 #[test]
+fn a_broker_that_stops_sends_away_members_that_wait_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("group.initial.rebalance.delay.ms", "3600000")];
+    let broker = LocalBroker::start(dir.path(), &settings);
+    let mut member = Member::new(&broker);
+    member.get_id();
+    let asked = member.ask_to_join();
+    let mut wire = broker.connect();
+    eventually("it waits", || (describe(&mut wire).members.len() == 1).then_some(()));
+    drop(wire);
+    broker.stop();
+    let told = member.wire.receive::<m::JoinGroupRequest>(asked, JOIN).unwrap();
+    assert_eq!(ErrorCode::from(told.error_code), ErrorCode::NotCoordinator);
+}
+
+#[test]
 fn a_thousand_members_settle() {
     const MEMBERS: usize = 1000;
     thalweg_tests::broker::allow_open_files(8192).unwrap();
@@ -428,6 +444,18 @@ fn clients_see_the_offsets_topic_and_cannot_write_to_it() {
     let request = topic::produce_request(OFFSETS, 0, topic::batch(&["x"]), -1);
     let produced = wire.call(&request, 9).unwrap();
     let code = ErrorCode::from(produced.responses[0].partition_responses[0].error_code);
+    assert_eq!(code, ErrorCode::InvalidTopicException);
+    let delete = m::DeleteRecordsRequest {
+        topics: vec![m::delete_records::DeleteRecordsTopic {
+            name: OFFSETS.into(),
+            partitions: vec![Default::default()],
+            ..Default::default()
+        }],
+        timeout_ms: 10_000,
+        ..Default::default()
+    };
+    let deleted = wire.call(&delete, 2).unwrap();
+    let code = ErrorCode::from(deleted.topics[0].partitions[0].error_code);
     assert_eq!(code, ErrorCode::InvalidTopicException);
     // A lag exporter reads it: one record, with a key that begins with Kafka's number 1.
     let batches: usize = (0..16)

@@ -41,6 +41,8 @@ pub(crate) struct Coordinator {
     phase: Cell<Phase>,
     state: RefCell<State>,
     progress: Progress,
+    /// The broker is stopping: nobody is kept waiting for others.
+    dismissing: Cell<bool>,
     /// A deadline came nearer, or the coordinator ended.
     wake: Notify,
 }
@@ -83,6 +85,7 @@ impl Coordinator {
             phase: Cell::new(phase),
             state: RefCell::default(),
             progress,
+            dismissing: Cell::new(false),
             wake: Notify::new(),
         });
         tokio::task::spawn_local(Rc::clone(&coordinator).serve());
@@ -106,6 +109,13 @@ impl Coordinator {
             self.state.replace(State::default());
             self.wake.notify_one();
         }
+    }
+
+    /// Sends away everyone who waits for other members, now and from now on. What was appended is
+    /// still answered for.
+    pub(super) fn dismiss_waiting(&self) {
+        self.dismissing.set(true);
+        self.state.borrow_mut().waiting.clear();
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -212,7 +222,8 @@ impl Coordinator {
             Some(Some(deadline)) => state.due.set(id, deadline),
             Some(None) | None => state.due.remove(id),
         }
-        if state.due.next() < nearest || nearest.is_none() {
+        let next = state.due.next();
+        if next.is_some_and(|next| nearest.is_none_or(|nearest| next < nearest)) {
             self.wake.notify_one();
         }
         (result, state.appended)
@@ -288,6 +299,9 @@ impl Coordinator {
         work: impl FnOnce(&mut Groups, Waiter, &mut Turn<'_>),
     ) -> Result<Answer, ErrorCode> {
         self.check_active()?;
+        if self.dismissing.get() {
+            return Err(ErrorCode::NotCoordinator);
+        }
         let (answer, answered) = oneshot::channel();
         let waiter = {
             let mut state = self.state.borrow_mut();

@@ -53,6 +53,13 @@ impl Coordinators {
         });
     }
 
+    /// The broker is stopping: a member that waits for others would keep it from ending.
+    pub(crate) fn dismiss_waiting(&self) {
+        for coordinator in self.by_partition.borrow().values() {
+            coordinator.dismiss_waiting();
+        }
+    }
+
     /// The shard closes: nobody waits any longer.
     pub(crate) fn end_all(&self) {
         for (_, coordinator) in self.by_partition.borrow_mut().drain() {

@@ -11,7 +11,6 @@ use thalweg_protocol::messages::find_coordinator::{
 use thalweg_protocol::{ErrorCode, KafkaStr};
 
 use super::offsets_topic;
-use crate::group::partition_of;
 use crate::server::connection::Connection;
 use crate::shard::Shard;
 
@@ -68,12 +67,11 @@ async fn of_group(
     shard: &Rc<Shard>,
     group_id: &str,
 ) -> Result<Coordinator, (ErrorCode, &'static str)> {
-    let topic = offsets_topic::ensure(shard)
+    let (topic, partition) = offsets_topic::partition_for(shard, group_id)
         .await
         .map_err(|code| (code, "__consumer_offsets cannot be created at the moment"))?;
-    let partition = partition_of(group_id, topic.partition_count());
     let no_leader = (ErrorCode::CoordinatorNotAvailable, "the group's partition has no leader");
-    let leader = shard.node.leaders.get(topic.id, partition).ok_or(no_leader)?;
+    let leader = shard.node.leaders.get(topic, partition).ok_or(no_leader)?;
     let image = shard.node.images.load();
     let broker = image.brokers.get(&leader.node).ok_or(no_leader)?;
     Ok(Coordinator {

@@ -1,14 +1,17 @@
 //! DeleteRecords (key 21), versions 0–2: moves the log start up; −1 means to the high watermark.
-//! An offset above it is OFFSET_OUT_OF_RANGE (KIP-107).
+//! An offset above it is OFFSET_OUT_OF_RANGE (KIP-107). Internal topics are not a client's to empty:
+//! INVALID_TOPIC_EXCEPTION.
 
 use std::rc::Rc;
 
+use thalweg_protocol::ErrorCode;
 use thalweg_protocol::messages::delete_records::{
     DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
     DeleteRecordsTopicResult,
 };
 
 use super::scatter::{locate, scatter};
+use super::topic_name;
 use crate::server::connection::Connection;
 
 pub(super) async fn handle(
@@ -19,12 +22,11 @@ pub(super) async fn handle(
     let mut questions = Vec::new();
     for topic in &request.topics {
         let known = connection.shard.node.topic(&topic.name);
-        questions.extend(
-            topic
-                .partitions
-                .iter()
-                .map(|asked| locate(known.as_ref(), asked.partition_index, asked.offset)),
-        );
+        let is_internal = topic_name::is_internal(&topic.name);
+        questions.extend(topic.partitions.iter().map(|asked| match is_internal {
+            true => Err(ErrorCode::InvalidTopicException),
+            false => locate(known.as_ref(), asked.partition_index, asked.offset),
+        }));
     }
     let starts =
         scatter(&connection.shard, questions, |partition, offset| partition.delete_records(offset));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_protocol::{ErrorCode, KafkaStr};
+use uuid::Uuid;
 
 use super::topic_creation::{WantedTopic, create, plan, wait_until_led};
 use crate::controller::image::Topic;
@@ -16,8 +17,11 @@ use crate::shard::Shard;
 /// How long the first request of all may wait for the new topic's leaders.
 const CREATION_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a request may wait for its group's partition to have a leader.
+const ELECTION_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The topic, created if it is not there yet.
-pub(super) async fn ensure(here: &Rc<Shard>) -> Result<Arc<Topic>, ErrorCode> {
+async fn ensure(here: &Rc<Shard>) -> Result<Arc<Topic>, ErrorCode> {
     if let Some(topic) = here.node.topic(OFFSETS_TOPIC) {
         return Ok(topic);
     }
@@ -56,6 +60,20 @@ pub(super) async fn ensure(here: &Rc<Shard>) -> Result<Arc<Topic>, ErrorCode> {
     here.node.topic(OFFSETS_TOPIC).ok_or(ErrorCode::CoordinatorNotAvailable)
 }
 
+/// The group's partition: the topic's id and the number. A partition that is just being made, or
+/// opened after a start, gets a moment to find its leader.
+pub(super) async fn partition_for(
+    here: &Rc<Shard>,
+    group_id: &str,
+) -> Result<(Uuid, i32), ErrorCode> {
+    let topic = ensure(here).await?;
+    let partition = partition_of(group_id, topic.partition_count());
+    if here.node.leaders.get(topic.id, partition).is_none() {
+        wait_until_led(here, topic.id, topic.partitions.len(), ELECTION_PATIENCE).await;
+    }
+    Ok((topic.id, partition))
+}
+
 /// Has the coordinator of a group do `work`, on the shard where it is. The id that `work` is given
 /// does not hold on to the request.
 pub(super) async fn with_coordinator<R, F, Fut>(
@@ -68,9 +86,8 @@ where
     F: FnOnce(Rc<Coordinator>, KafkaStr) -> Fut + Send + 'static,
     Fut: Future<Output = Result<R, ErrorCode>> + 'static,
 {
-    let topic = ensure(here).await?;
-    let partition = partition_of(group_id, topic.partition_count());
-    let owner = here.node.router.owner(topic.id, partition);
+    let (topic, partition) = partition_for(here, group_id).await?;
+    let owner = here.node.router.owner(topic, partition);
     let id = group_id.detached();
     let work = move |shard: &Rc<Shard>| {
         let coordinator = shard.groups.get(partition);

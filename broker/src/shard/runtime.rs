@@ -125,6 +125,7 @@ async fn serve(start: ShardStart) {
         }
     });
     let _ = shutdown.wait_for(|stopping| *stopping).await;
+    shard.groups.dismiss_waiting();
     drain(&shard).await;
     shard.close().await;
 }
