@@ -33,6 +33,16 @@ NODE_MODULES = CACHE / "kafkajs" / "node_modules"
 GO = CACHE / "go"
 LIBRDKAFKA = CACHE / "librdkafka"
 
+JAVA_COMMAND = [
+    "java",
+    "-Xmx256m",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-cp",
+    f"{JAVA / 'classes'}:{JAVA / 'libs'}/*",
+]
+# kafkajs announces a change of its partitioner to everybody who does not silence it.
+NODE = {"NODE_PATH": str(NODE_MODULES), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
+
 
 def _python(name: str, file: str) -> Suite:
     return Suite(name, "python", [str(VENV / "bin" / "python"), str(HERE / "python" / file)])
@@ -41,29 +51,18 @@ def _python(name: str, file: str) -> Suite:
 SUITES = [
     Suite("kcat", "kcat", [str(HERE / "kcat" / "suite.sh")]),
     Suite("librdkafka", "librdkafka", [str(LIBRDKAFKA / "debug" / "thalweg-interop-librdkafka")]),
-    Suite(
-        "java",
-        "java",
-        [
-            "java",
-            "-Xmx256m",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            "-cp",
-            f"{JAVA / 'classes'}:{JAVA / 'libs'}/*",
-            "Suite",
-        ],
-    ),
+    Suite("java", "java", [*JAVA_COMMAND, "Suite"]),
     Suite("franz-go", "go", [str(GO / "franz")]),
     Suite("sarama", "go", [str(GO / "sarama")]),
     _python("confluent-kafka", "confluent_kafka_suite.py"),
     _python("kafka-python", "kafka_python_suite.py"),
     _python("aiokafka", "aiokafka_suite.py"),
-    Suite(
-        "kafkajs",
-        "kafkajs",
-        ["node", str(HERE / "kafkajs" / "suite.js")],
-        {"NODE_PATH": str(NODE_MODULES), "KAFKAJS_NO_PARTITIONER_WARNING": "1"},
-    ),
+    Suite("kafkajs", "kafkajs", ["node", str(HERE / "kafkajs" / "suite.js")], NODE),
+]
+# What administrators ask about groups; for tests/interop/groups.
+GROUP_SUITES = [
+    Suite("java-admin", "java", [*JAVA_COMMAND, "GroupAdmin"]),
+    _python("confluent-admin", "confluent_kafka_group_admin.py"),
 ]
 
 
@@ -142,7 +141,7 @@ def _java(log: Log) -> None:
 
 def _go(log: Log) -> None:
     GO.mkdir(exist_ok=True)
-    log.run(["go", "build", "-mod=readonly", "-o", GO, "./franz", "./sarama"], cwd=HERE / "go")
+    log.run(["go", "build", "-mod=readonly", "-o", GO, "./..."], cwd=HERE / "go")
 
 
 def _python_packages(log: Log) -> None:

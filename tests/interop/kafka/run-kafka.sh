@@ -66,7 +66,7 @@ if ((${#overrides[@]})); then printf '%s\n' "${overrides[@]}" >>"$data/server.pr
 if [[ ! -e $data/logs/meta.properties ]]; then
     java -Xmx128m -cp "$libs/*" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
         kafka.tools.StorageTool format --config "$data/server.properties" \
-        --cluster-id "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" >/dev/null
+        --cluster-id="$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" >/dev/null
 fi
 # shellcheck disable=SC2086 # KAFKA_JAVA_OPTS is a list of words.
 exec java -Xms"${KAFKA_HEAP:-512m}" -Xmx"${KAFKA_HEAP:-512m}" -cp "$libs/*" \

@@ -1,6 +1,8 @@
 import java.time.Duration;
 import java.util.Objects;
 import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 
 /** Reports one line for each step, in the form tests/interop/run reads. */
 final class Steps {
@@ -39,6 +41,16 @@ final class Steps {
 
     static void requireEqual(Object expected, Object actual) {
         require(Objects.equals(expected, actual), "got " + actual + ", expected " + expected);
+    }
+
+    static void requireFailure(Class<? extends Exception> expected, Future<?> future) throws Exception {
+        try {
+            future.get();
+        } catch (ExecutionException failure) {
+            requireEqual(expected, failure.getCause().getClass());
+            return;
+        }
+        throw new AssertionError("expected " + expected.getSimpleName());
     }
 
     /** Waits for a state that a broker reaches on its own, such as a deleted topic being gone. */

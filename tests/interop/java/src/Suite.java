@@ -5,7 +5,6 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -81,7 +80,7 @@ public final class Suite {
             Steps.requireEqual("86400000", created.config(TOPIC).get().get("retention.ms").value());
         });
         steps.step("create-topic-again", () ->
-                requireFailure(TopicExistsException.class, admin.createTopics(List.of(topic)).all()));
+                Steps.requireFailure(TopicExistsException.class, admin.createTopics(List.of(topic)).all()));
         steps.step("describe-topic", () -> {
             Steps.eventually("topic is listed", () -> admin.listTopics().names().get().contains(TOPIC));
             TopicDescription described = describeTopic();
@@ -203,7 +202,7 @@ public final class Suite {
             Steps.eventually("topic is gone", () -> !admin.listTopics().names().get().contains(TOPIC));
         });
         steps.step("delete-topic-again", () ->
-                requireFailure(UnknownTopicOrPartitionException.class, admin.deleteTopics(List.of(TOPIC)).all()));
+                Steps.requireFailure(UnknownTopicOrPartitionException.class, admin.deleteTopics(List.of(TOPIC)).all()));
     }
 
     private TopicDescription describeTopic() throws Exception {
@@ -239,15 +238,5 @@ public final class Suite {
             consumer.poll(Duration.ofSeconds(1)).forEach(seen::add);
         }
         return seen;
-    }
-
-    private static void requireFailure(Class<? extends Exception> expected, Future<?> future) throws Exception {
-        try {
-            future.get();
-        } catch (ExecutionException failure) {
-            Steps.requireEqual(expected, failure.getCause().getClass());
-            return;
-        }
-        throw new AssertionError("expected " + expected.getSimpleName());
     }
 }
