@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from driver.history import Event, History
-from driver.suites import CACHE, GO, HERE, JAVA_COMMAND, LIBRDKAFKA, NODE, VENV
+from driver.suites import CACHE, GO, HERE, JAVA_COMMAND, LIBRDKAFKA, NODE, TARGET, VENV
 
 # Longer than any pause in the scheduling of a busy machine.
 SESSION_MS = 20_000
@@ -41,6 +41,12 @@ CLIENTS = {
     client.name: client
     for client in [
         Client("java", "java", [*JAVA_COMMAND, "Member"], BOTH_PROTOCOLS),
+        Client(
+            "thalweg",
+            "thalweg",
+            [str(TARGET / "debug" / "examples" / "group_member")],
+            BOTH_PROTOCOLS,
+        ),
         Client("librdkafka", "librdkafka", [str(LIBRDKAFKA / "debug" / "member")], BOTH_PROTOCOLS),
         Client("confluent-kafka", "python", _python("confluent_kafka_member.py"), BOTH_PROTOCOLS),
         Client("franz-go", "go", [str(GO / "franz-member")]),

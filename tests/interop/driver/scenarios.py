@@ -7,7 +7,7 @@ from driver import planted
 from driver.group import Group, rebalanced
 from driver.members import CLIENTS, SESSION_MS_MIN
 from driver.suite_run import run_suite
-from driver.suites import GROUP_SUITES
+from driver.suites import group_suites
 from driver.table import Table
 
 STATIC = [name for name, client in CLIENTS.items() if client.can_be_static]
@@ -125,6 +125,7 @@ def consumer(table: Table, address: str) -> None:
             group.produce()
             start("java")
             start("librdkafka")
+            start("thalweg")
             group.settled()
             group.wait_state("stable consumer")
         with group.step("leave-and-join"):
@@ -138,7 +139,7 @@ def consumer(table: Table, address: str) -> None:
             group.settled()
             group.wait_state("stable consumer")
         with group.step("downgrade"):
-            group.stop("java", "confluent-kafka")
+            group.stop("java", "confluent-kafka", "thalweg")
             group.settled()
             group.wait_state("stable classic")
         with group.step("upgrade"):
@@ -151,8 +152,8 @@ def consumer(table: Table, address: str) -> None:
         group.check(ends)
 
 
-def admin(table: Table, address: str) -> None:
-    for suite in GROUP_SUITES:
+def admin(protocol: str, table: Table, address: str) -> None:
+    for suite in group_suites(protocol):
         run_suite(suite, table, address)
 
 
@@ -162,5 +163,6 @@ SCENARIOS: dict[str, Callable[[Table, str], None]] = {
     "resume": resume,
     "static": static,
     "consumer": consumer,
-    "admin": admin,
+    "admin-classic": partial(admin, "classic"),
+    "admin-consumer": partial(admin, "consumer"),
 }

@@ -32,6 +32,9 @@ JAVA = CACHE / "java"
 NODE_MODULES = CACHE / "kafkajs" / "node_modules"
 GO = CACHE / "go"
 LIBRDKAFKA = CACHE / "librdkafka"
+REPOSITORY = HERE.parent.parent
+# Our own client is part of the workspace, and is built where the workspace is.
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).resolve()
 
 JAVA_COMMAND = [
     "java",
@@ -59,11 +62,15 @@ SUITES = [
     _python("aiokafka", "aiokafka_suite.py"),
     Suite("kafkajs", "kafkajs", ["node", str(HERE / "kafkajs" / "suite.js")], NODE),
 ]
-# What administrators ask about groups; for tests/interop/groups.
-GROUP_SUITES = [
-    Suite("java-admin", "java", [*JAVA_COMMAND, "GroupAdmin"]),
-    _python("confluent-admin", "confluent_kafka_group_admin.py"),
-]
+
+
+def group_suites(protocol: str) -> list[Suite]:
+    """What administrators ask about groups of this protocol; for tests/interop/groups."""
+    python = _python(f"confluent-{protocol}", "confluent_kafka_group_admin.py")
+    return [
+        Suite(f"java-{protocol}", "java", [*JAVA_COMMAND, "GroupAdmin", protocol]),
+        Suite(python.name, python.package, [*python.command, protocol]),
+    ]
 
 
 class InstallFailed(Exception):
@@ -127,6 +134,11 @@ def _librdkafka(log: Log) -> None:
     log.run(["cargo", "build", "--locked", "--manifest-path", manifest], **target)
 
 
+def _thalweg(log: Log) -> None:
+    words = ["build", "--locked", "-p", "thalweg-client", "--example", "group_member"]
+    log.run(["cargo", *words], cwd=REPOSITORY)
+
+
 def _java(log: Log) -> None:
     pom = HERE / "java" / "pom.xml"
     sources = sorted((HERE / "java" / "src").glob("*.java"))
@@ -173,6 +185,7 @@ _INSTALLERS: dict[str, Callable[[Log], None]] = {
     "kafka": _kafka,
     "kcat": _kcat,
     "librdkafka": _librdkafka,
+    "thalweg": _thalweg,
     "java": _java,
     "go": _go,
     "python": _python_packages,

@@ -113,9 +113,7 @@ const main = async () => {
     records.check(await readPartitions(kafka, topic, starts), records.PROBE)
   })
 
-  if (process.env.INTEROP_GROUPS === '1') {
-    await steps.step('read-all-in-group', async () => records.check(await readInGroup()))
-  }
+  await steps.step('read-all-in-group', async () => records.check(await readInGroup()))
 
   await steps.step('describe-topic-configs', async () => {
     const configs = await describeConfigs(admin, ConfigResourceTypes.TOPIC, topic)

@@ -1,5 +1,6 @@
-"""What administrators ask about groups, through confluent-kafka."""
+"""What administrators ask about a group of the protocol given, through confluent-kafka."""
 
+import sys
 import time
 
 from confluent_kafka import (
@@ -21,7 +22,7 @@ RECORDS_EACH = 10
 
 
 class GroupAdmin:
-    """The steps for a group of one protocol; its topic has its name."""
+    """The steps, for one group; its topic has its name."""
 
     def __init__(self, steps: Steps, admin: AdminClient, protocol: str) -> None:
         self.steps = steps
@@ -30,44 +31,41 @@ class GroupAdmin:
         self.name = topic(f"confluent-admin-{protocol}")
 
     def run(self) -> None:
-        with self.step("join-and-commit"):
+        with self.steps.step("join-and-commit"):
             self.fill()
             consumer = self.join()
-        with self.step("list-groups"):
+        with self.steps.step("list-groups"):
             listing = self.listed()
             assert listing.state == ConsumerGroupState.STABLE, listing.state
             assert listing.type == ConsumerGroupType[self.protocol.upper()], listing.type
             assert self.listed(states={ConsumerGroupState.STABLE}) is not None
             assert self.listed(states={ConsumerGroupState.EMPTY}) is None
-        with self.step("describe-group"):
+        with self.steps.step("describe-group"):
             self.check_description()
-        with self.step("list-offsets-and-lag"):
+        with self.steps.step("list-offsets-and-lag"):
             places = {TopicPartition(self.name, p): OffsetSpec.latest() for p in PARTITIONS}
             ends = {p.partition: end.result(DEADLINE_S).offset for p, end in self.admin.list_offsets(places).items()}
             lags = {p: ends[p] - offset for p, offset in self.committed().items()}
             assert lags == {p: RECORDS_EACH - 4 - p for p in PARTITIONS}, lags
-        with self.step("refuse-to-delete-live"):
+        with self.steps.step("refuse-to-delete-live"):
             self.require_refused(KafkaError.NON_EMPTY_GROUP, self.delete)
-        with self.step("refuse-to-reset-live"):
+        with self.steps.step("refuse-to-reset-live"):
             self.require_refused(KafkaError.UNKNOWN_MEMBER_ID, lambda: self.reset(0))
             assert self.committed() == {p: 4 + p for p in PARTITIONS}, self.committed()
-        with self.step("leave"):
+        with self.steps.step("leave"):
             consumer.close()
             described = self.described()
             assert described.state == ConsumerGroupState.EMPTY and not described.members, described.state
-        with self.step("reset-offsets"):
+        with self.steps.step("reset-offsets"):
             self.reset(1)
             assert self.committed() == {p: 1 for p in PARTITIONS}, self.committed()
-        with self.step("delete-group"):
+        with self.steps.step("delete-group"):
             self.delete()
             assert self.listed() is None
             assert self.committed() == {}, self.committed()
             self.require_refused(KafkaError.GROUP_ID_NOT_FOUND, self.delete)
-        with self.step("delete-topic"):
+        with self.steps.step("delete-topic"):
             self.admin.delete_topics([self.name])[self.name].result(DEADLINE_S)
-
-    def step(self, what: str):
-        return self.steps.step(f"{self.protocol}-{what}")
 
     def fill(self) -> None:
         self.admin.create_topics([NewTopic(self.name, len(PARTITIONS), 1)])[self.name].result(DEADLINE_S)
@@ -137,7 +135,5 @@ class GroupAdmin:
 
 
 report = Steps()
-client = AdminClient({"bootstrap.servers": bootstrap()})
-for each in ["classic", "consumer"]:
-    GroupAdmin(report, client, each).run()
+GroupAdmin(report, AdminClient({"bootstrap.servers": bootstrap()}), sys.argv[1]).run()
 report.exit()

@@ -35,7 +35,7 @@ import org.apache.kafka.common.errors.UnknownMemberIdException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
-/** What administrators ask about groups, of a live group of either protocol and of an empty one. */
+/** What administrators ask about groups, of a live group of the protocol given and of an empty one. */
 public final class GroupAdmin {
     private static final int RECORDS_EACH = 10;
     private static final String BOOTSTRAP = System.getenv("BOOTSTRAP");
@@ -59,25 +59,19 @@ public final class GroupAdmin {
     public static void main(String[] args) {
         Steps steps = new Steps();
         try (Admin admin = Admin.create(Map.of(AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, BOOTSTRAP))) {
-            for (String protocol : List.of("classic", "consumer")) {
-                GroupAdmin suite = new GroupAdmin(steps, admin, protocol);
-                suite.join();
-                suite.askLive();
-                suite.refuseLive();
-                suite.leave();
-                suite.changeEmpty();
-                suite.delete();
-            }
+            GroupAdmin suite = new GroupAdmin(steps, admin, args[0]);
+            suite.join();
+            suite.askLive();
+            suite.refuseLive();
+            suite.leave();
+            suite.changeEmpty();
+            suite.delete();
         }
         System.exit(steps.failed() ? 1 : 0);
     }
 
-    private void step(String what, Steps.Step step) {
-        steps.step(protocol + "-" + what, step);
-    }
-
     private void join() {
-        step("join-and-commit", () -> {
+        steps.step("join-and-commit", () -> {
             admin.createTopics(List.of(new NewTopic(name, places.size(), (short) 1))).all().get();
             Map<String, Object> config = Map.of(ProducerConfig.BOOTSTRAP_SERVERS_CONFIG, BOOTSTRAP);
             try (var producer = new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer())) {
@@ -101,7 +95,7 @@ public final class GroupAdmin {
 
     private void askLive() {
         GroupType type = GroupType.parse(protocol);
-        step("list-groups", () -> {
+        steps.step("list-groups", () -> {
             GroupListing listed = listed(new ListGroupsOptions()).orElseThrow();
             Steps.requireEqual(Optional.of(type), listed.type());
             Steps.requireEqual(Optional.of(GroupState.STABLE), listed.groupState());
@@ -114,7 +108,7 @@ public final class GroupAdmin {
             var others = new ListGroupsOptions().withTypes(Set.of(other));
             Steps.require(listed(others).isEmpty(), "listed among the groups of another type");
         });
-        step("describe-group", () -> {
+        steps.step("describe-group", () -> {
             ConsumerGroupDescription described = describe();
             Steps.requireEqual(GroupState.STABLE, described.groupState());
             Steps.requireEqual(type, described.type());
@@ -127,7 +121,7 @@ public final class GroupAdmin {
             Steps.require(member.host().contains("127.0.0.1"), "host is " + member.host());
             Steps.requireEqual(Set.copyOf(places), Set.copyOf(member.assignment().topicPartitions()));
         });
-        step("list-offsets-and-lag", () -> {
+        steps.step("list-offsets-and-lag", () -> {
             Map<TopicPartition, OffsetAndMetadata> committed = committed();
             var ends = admin.listOffsets(places.stream().collect(Collectors.toMap(Function.identity(), place ->
                     OffsetSpec.latest()))).all().get();
@@ -140,26 +134,26 @@ public final class GroupAdmin {
     }
 
     private void refuseLive() {
-        step("refuse-to-delete-live", () -> Steps.requireFailure(
+        steps.step("refuse-to-delete-live", () -> Steps.requireFailure(
                 GroupNotEmptyException.class, admin.deleteConsumerGroups(List.of(name)).all()));
-        step("refuse-to-reset-live", () -> Steps.requireFailure(
+        steps.step("refuse-to-reset-live", () -> Steps.requireFailure(
                 UnknownMemberIdException.class,
                 admin.alterConsumerGroupOffsets(name, offsets(place -> new OffsetAndMetadata(0))).all()));
-        step("refuse-to-delete-offsets-live", () -> Steps.requireFailure(
+        steps.step("refuse-to-delete-offsets-live", () -> Steps.requireFailure(
                 GroupSubscribedToTopicException.class,
                 admin.deleteConsumerGroupOffsets(name, Set.of(places.get(0))).partitionResult(places.get(0))));
-        step("keep-offsets", () -> Steps.requireEqual(
+        steps.step("keep-offsets", () -> Steps.requireEqual(
                 offsets(place -> new OffsetAndMetadata(4 + place.partition(), "note")), withoutEpochs(committed())));
     }
 
     private void leave() {
         if (protocol.equals("classic")) {
-            step("remove-members", () -> {
+            steps.step("remove-members", () -> {
                 admin.removeMembersFromConsumerGroup(name, new RemoveMembersFromConsumerGroupOptions()).all().get();
                 Steps.requireEqual(GroupState.EMPTY, describe().groupState());
             });
         }
-        step("leave", () -> {
+        steps.step("leave", () -> {
             consumer.close();
             ConsumerGroupDescription described = describe();
             Steps.requireEqual(GroupState.EMPTY, described.groupState());
@@ -168,21 +162,21 @@ public final class GroupAdmin {
     }
 
     private void changeEmpty() {
-        step("reset-offsets", () -> {
+        steps.step("reset-offsets", () -> {
             admin.alterConsumerGroupOffsets(name, offsets(place -> new OffsetAndMetadata(1, "reset"))).all().get();
             Steps.requireEqual(offsets(place -> new OffsetAndMetadata(1, "reset")), withoutEpochs(committed()));
             try (var reader = openConsumer()) {
                 Steps.requireEqual(1L, reader.committed(Set.copyOf(places)).get(places.get(0)).offset());
             }
         });
-        step("delete-offsets", () -> {
+        steps.step("delete-offsets", () -> {
             admin.deleteConsumerGroupOffsets(name, Set.of(places.get(1))).all().get();
             Steps.requireEqual(Set.of(places.get(0), places.get(2)), committed().keySet());
         });
     }
 
     private void delete() {
-        step("delete-group", () -> {
+        steps.step("delete-group", () -> {
             admin.deleteConsumerGroups(List.of(name)).all().get();
             Steps.require(listed(new ListGroupsOptions()).isEmpty(), "still listed");
             Steps.requireEqual(Map.of(), committed());
@@ -191,7 +185,7 @@ public final class GroupAdmin {
             Steps.requireFailure(
                     GroupIdNotFoundException.class, admin.deleteConsumerGroups(List.of(name)).all());
         });
-        step("delete-topic", () -> admin.deleteTopics(List.of(name)).all().get());
+        steps.step("delete-topic", () -> admin.deleteTopics(List.of(name)).all().get());
     }
 
     private KafkaConsumer<byte[], byte[]> openConsumer() {
