@@ -271,3 +271,48 @@ fn a_stopped_broker_leaves_a_log_that_verifies_and_damage_is_found() {
     let said = text(&damaged.stdout);
     assert!(said.contains("DAMAGED") && said.contains(path), "{said}");
 }
+
+#[test]
+fn groups_are_joined_described_moved_and_deleted() {
+    let data = data_dir();
+    let broker = Served::start(data.path());
+    assert!(broker.ok(&["group", "list"]).contains("There are no groups"));
+    broker.ok(&["topic", "create", "orders", "-p", "1"]);
+    broker.feed(&["produce", "orders"], b"a\nb\nc\nd\n");
+
+    // A group goes on where it was, exactly after what was printed.
+    let consume = ["consume", "orders", "--group", "billing", "--offset", "start"];
+    assert_eq!(broker.ok(&[&consume[..], &["-n", "3"]].concat()), "a\nb\nc\n");
+    assert_eq!(broker.ok(&[&consume[..], &["-e"]].concat()), "d\n");
+    let (code, error) = broker.fails(&["consume", "orders", "--group", "billing", "--offset", "2"]);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("thalweg group seek billing"), "{error}");
+
+    let listed = broker.json(&["group", "list", "--state", "empty"]);
+    assert_eq!((&listed[0]["group"], &listed[0]["type"]), (&"billing".into(), &"classic".into()));
+    assert!(broker.ok(&["group", "list", "--state", "stable"]).contains("no such group"));
+    let lag = broker.json(&["group", "lag", "billing"]);
+    assert_eq!(
+        (&lag["total"], &lag["groups"][0]["partitions"][0]["committed"]),
+        (&0.into(), &4.into())
+    );
+
+    let dry = broker.ok(&["group", "seek", "billing", "--to", "-3"]);
+    assert!(dry.contains("--execute") && dry.contains("-3"), "{dry}");
+    assert_eq!(broker.json(&["group", "lag", "billing"])["total"], 0);
+    let moved = broker.json(&["group", "seek", "billing", "--to", "-3", "--execute"]);
+    assert_eq!((&moved["executed"], &moved["partitions"][0]["to"]), (&true.into(), &1.into()));
+    let table = broker.ok(&["group", "describe", "billing"]);
+    assert!(table.starts_with("billing: Empty, classic group, 0 members"), "{table}");
+    assert!(table.contains("orders          0          1    4    3"), "{table}");
+    // Beyond the ends there is nothing to go on at.
+    let clamped = broker.json(&["group", "seek", "billing", "--to", "1000", "--topic", "orders:0"]);
+    assert_eq!(clamped["partitions"][0]["to"], 4);
+
+    broker.ok(&["group", "delete", "billing"]);
+    for command in ["describe", "lag", "delete"] {
+        let (code, error) = broker.fails(&["group", command, "billing"]);
+        assert_eq!(code, Some(3), "{error}");
+        assert!(error.contains("thalweg group list"), "{error}");
+    }
+}

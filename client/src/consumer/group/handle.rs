@@ -26,6 +26,12 @@ impl GroupHandle {
         &self.shared.group
     }
 
+    /// How often the group had divided its partitions when this member last took part; see
+    /// [`Consumer::generation`](super::Consumer::generation).
+    pub fn generation(&self) -> Option<i32> {
+        self.shared.generation()
+    }
+
     /// Commits what has been read of all partitions.
     ///
     /// Cancel-safe, in that nothing is left behind; it may have been carried out.

@@ -159,6 +159,13 @@ impl Consumer {
         (identity.generation >= 0).then(|| identity.member_id.to_string())
     }
 
+    /// How often the group had divided its partitions when this member last took part, as the
+    /// coordinator counts; none while it is no member. Where the coordinator divides (KIP-848),
+    /// every member counts its own.
+    pub fn generation(&self) -> Option<i32> {
+        self.shared.generation()
+    }
+
     /// The partitions that this consumer has now.
     pub fn assignment(&self) -> Vec<Arc<TopicPartition>> {
         self.records.partitions()

@@ -72,6 +72,10 @@ impl Shared {
         self.lock_identity().generation >= 0
     }
 
+    pub(super) fn generation(&self) -> Option<i32> {
+        Some(self.lock_identity().generation).filter(|generation| *generation >= 0)
+    }
+
     pub(super) fn set_identity(&self, member_id: KafkaStr, generation: i32) {
         let mut identity = self.lock_identity();
         identity.member_id = member_id;
