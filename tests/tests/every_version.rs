@@ -72,6 +72,7 @@ fn every_version_of_every_api_is_answered_in_its_own_form() {
     offsets(&mut session);
     members(&mut session);
     groups(&mut session);
+    consumer_groups(&mut session);
     let tried = session.tried.into_iter().map(|(key, versions)| {
         (i16::from(key), versions[0]..=*versions.last().expect("at least one"))
     });
@@ -627,6 +628,47 @@ fn groups(session: &mut Session) {
             partitions.map(|partition| partition.error_code).collect()
         },
         unknown_by_name,
+    );
+}
+
+/// A group of the consumer protocol whose members, one for each version, read `here`.
+fn consumer_groups(session: &mut Session) {
+    const SHARERS: &str = "sharers";
+    session.probe(
+        |version| m::ConsumerGroupHeartbeatRequest {
+            group_id: SHARERS.into(),
+            // At version 0 the broker makes up the id.
+            member_id: if version == 0 { "" } else { "member" }.into(),
+            rebalance_timeout_ms: 60_000,
+            subscribed_topic_names: Some(vec![HERE.into()]),
+            topic_partitions: Some(Vec::new()),
+            ..Default::default()
+        },
+        |response: &m::ConsumerGroupHeartbeatResponse, version| {
+            let id = response.member_id.as_deref().unwrap_or_default();
+            assert_eq!(id == "member", version > 0, "v{version}: {id}");
+            assert!(!id.is_empty() && response.assignment.is_some(), "v{version}");
+            assert_eq!(
+                (response.member_epoch, response.heartbeat_interval_ms),
+                (i32::from(version) + 1, 5000)
+            );
+            vec![response.error_code]
+        },
+        |_| vec![NONE],
+    );
+    session.probe(
+        |_| m::ConsumerGroupDescribeRequest {
+            group_ids: vec![SHARERS.into(), NOWHERE.into(), READERS.into()],
+            ..Default::default()
+        },
+        |response: &m::ConsumerGroupDescribeResponse, version| {
+            let members = &response.groups[0].members;
+            assert_eq!(members.len(), 2, "v{version}");
+            let types = members.iter().map(|member| member.member_type);
+            assert!(types.eq([if version == 0 { -1 } else { 1 }; 2]), "v{version}");
+            response.groups.iter().map(|group| group.error_code).collect()
+        },
+        |_| vec![NONE, GROUP_ID_NOT_FOUND, GROUP_ID_NOT_FOUND],
     );
 }
 

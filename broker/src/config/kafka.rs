@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use super::kafka_names::{self, BROKER_SETTINGS, BrokerSetting};
 use super::value::BadValue;
-use crate::group::GroupSettings;
+use crate::group::{ConsumerSettings, GroupSettings};
 
 /// Where a value comes from, with the numbers of DescribeConfigs (KIP-226).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,6 +178,7 @@ impl KafkaSettings {
                     .read("offsets.retention.check.interval.ms"),
                 offsets_topic_partitions: layers.read("offsets.topic.num.partitions"),
                 offsets_topic_segment_bytes: layers.read("offsets.topic.segment.bytes"),
+                consumer: consumer_settings(&layers),
             },
             layers,
         }
@@ -200,6 +201,16 @@ impl Layers {
     fn read<T: FromStr>(&self, name: &str) -> T {
         let parsed = self.named(name).next().and_then(|(text, _)| text.parse().ok());
         parsed.unwrap_or_else(|| panic!("{name} was checked when it was set and must parse"))
+    }
+}
+
+fn consumer_settings(layers: &Layers) -> ConsumerSettings {
+    ConsumerSettings {
+        session_timeout_ms: layers.read("group.consumer.session.timeout.ms"),
+        heartbeat_interval_ms: layers.read("group.consumer.heartbeat.interval.ms"),
+        members_max: layers.read("group.consumer.max.size"),
+        assignors: layers.read("group.consumer.assignors"),
+        migration: layers.read("group.consumer.migration.policy"),
     }
 }
 

@@ -110,6 +110,18 @@ pub static BROKER_SETTINGS: &[BrokerSetting] = &[
          comes meanwhile puts it off again."),
     row(ByReload, "group.max.size", Kind::int_from(1), Unit::None, Some("2147483647"),
         "The most members one group may have."),
+    row(ByReload, "group.consumer.session.timeout.ms", Kind::int_from(1), Unit::Milliseconds, Some("45000"),
+        "How long a member of a consumer group may be silent before its partitions go to others."),
+    row(ByReload, "group.consumer.heartbeat.interval.ms", Kind::int_from(1), Unit::Milliseconds, Some("5000"),
+        "How often members of consumer groups are told to send heartbeats."),
+    row(ByReload, "group.consumer.max.size", Kind::int_from(1), Unit::None, Some("2147483647"),
+        "The most members one consumer group may have."),
+    row(ByReload, "group.consumer.assignors", Kind::ListOf(&["uniform", "range"]), Unit::None, Some("uniform,range"),
+        "The strategies by which the broker assigns partitions to members that ask for them; the \
+         first is for members that ask for none."),
+    row(ByReload, "group.consumer.migration.policy", Kind::OneOf(&["bidirectional", "upgrade", "downgrade", "disabled"]), Unit::None, Some("bidirectional"),
+        "Whether groups with members may change between the classic and the consumer protocol: to \
+         the newer when its first member joins, back when its last member is gone."),
     row(ByReload, "offset.metadata.max.bytes", Kind::INT, Unit::Bytes, Some("4096"),
         "The longest text a client may commit beside an offset."),
     row(ByReload, "offsets.retention.minutes", Kind::int_from(1), Unit::Minutes, Some("10080"),

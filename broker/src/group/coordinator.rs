@@ -194,12 +194,14 @@ impl Coordinator {
     ) -> (R, AppendCount) {
         let wall_ms = self.node.clock.now_ms();
         let settings = self.settings();
+        let image = self.node.images.load();
         let mut journal =
             PartitionJournal { partition: &self.partition, wall_ms, tickets: Vec::new() };
         let mut turn = Turn {
             now_ms: self.now_ms(),
             wall_ms,
             settings: &settings,
+            image: &image,
             journal: &mut journal,
             answers: Vec::new(),
         };

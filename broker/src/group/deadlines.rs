@@ -39,6 +39,11 @@ impl Deadlines {
         }
     }
 
+    /// Whether `name` has a deadline.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
     /// Forgets the deadline of `name`.
     pub(crate) fn remove(&mut self, name: &str) {
         if let Some((name, entry)) = self.entries.remove_entry(name) {

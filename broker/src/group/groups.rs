@@ -10,7 +10,8 @@ use thalweg_protocol::messages::describe_groups::DescribedGroup;
 use thalweg_protocol::messages::list_groups::ListedGroup;
 use thalweg_protocol::{ErrorCode, KafkaStr};
 
-use super::classic::{ClassicGroup, Join, Leave, Sync, refused_join, refused_sync};
+use super::classic::{CONSUMER, ClassicGroup, Join, Leave, Sync, refused_join, refused_sync};
+use super::consumer::ConsumerGroup;
 use super::offsets::Offsets;
 use super::turn::{Turn, Waiter};
 
@@ -25,6 +26,7 @@ pub(crate) struct Group {
 #[derive(Clone, Debug)]
 pub(crate) enum GroupKind {
     Classic(ClassicGroup),
+    Consumer(ConsumerGroup),
 }
 
 impl Group {
@@ -37,6 +39,7 @@ impl Group {
     pub(crate) fn is_empty(&self) -> bool {
         match &self.kind {
             GroupKind::Classic(classic) => classic.is_empty(),
+            GroupKind::Consumer(consumer) => consumer.is_empty(),
         }
     }
 
@@ -44,6 +47,7 @@ impl Group {
     pub(crate) fn is_idle(&self) -> bool {
         match &self.kind {
             GroupKind::Classic(classic) => classic.is_idle(),
+            GroupKind::Consumer(consumer) => consumer.is_empty(),
         }
     }
 
@@ -51,6 +55,7 @@ impl Group {
     pub(crate) fn reads_topic(&self, topic: &str) -> bool {
         match &self.kind {
             GroupKind::Classic(classic) => classic.reads_topic(topic),
+            GroupKind::Consumer(consumer) => consumer.is_subscribed_to(topic),
         }
     }
 
@@ -58,19 +63,25 @@ impl Group {
     pub(crate) fn tombstones(&self) -> Vec<Record> {
         match &self.kind {
             GroupKind::Classic(classic) => vec![classic.tombstone()],
+            GroupKind::Consumer(consumer) => consumer.tombstones(),
         }
     }
 
     /// Whether nothing of it is worth keeping, in memory or on disk.
     fn is_worthless(&self) -> bool {
-        let GroupKind::Classic(classic) = &self.kind;
-        classic.is_idle() && !classic.has_history() && self.offsets.is_empty()
+        match &self.kind {
+            GroupKind::Classic(classic) => {
+                classic.is_idle() && !classic.has_history() && self.offsets.is_empty()
+            }
+            GroupKind::Consumer(_) => false,
+        }
     }
 
     /// When time has something to do here next.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         match &self.kind {
             GroupKind::Classic(classic) => classic.next_deadline(),
+            GroupKind::Consumer(consumer) => consumer.next_deadline(),
         }
     }
 }
@@ -101,29 +112,40 @@ impl Groups {
         self.by_id.remove(id);
     }
 
+    /// The group called `id`, made if it is not there.
+    pub(super) fn entry(&mut self, id: &KafkaStr) -> &mut Group {
+        if !self.by_id.contains_key(id) {
+            let id = id.detached();
+            self.by_id.insert(id.clone(), Group::new(id));
+        }
+        let group = self.by_id.get_mut(id);
+        group.unwrap_or_else(|| unreachable!("the group {id} was inserted"))
+    }
+
     /// Takes over what a record says.
     pub(crate) fn replay(&mut self, record: &Record) {
         let id = record.group_id();
         if record.is_tombstone() && !self.by_id.contains_key(id) {
             return;
         }
-        let group = match self.by_id.get_mut(id) {
-            Some(group) => group,
-            None => {
-                let id = id.detached();
-                self.by_id.entry(id.clone()).or_insert_with(|| Group::new(id))
-            }
-        };
+        let group = self.entry(id);
         match record {
             Record::OffsetCommit(key, value) => group.offsets.replay(key, value.as_ref()),
             Record::GroupMetadata(key, Some(value)) => {
                 group.kind = GroupKind::Classic(ClassicGroup::from_record(key, value));
             }
             Record::GroupMetadata(key, None) => {
-                group.kind = GroupKind::Classic(ClassicGroup::new(key.group.detached()));
+                if let GroupKind::Classic(classic) = &mut group.kind {
+                    *classic = ClassicGroup::new(key.group.detached());
+                }
             }
-            // Groups of the newer protocol are not coordinated here.
-            _ => {}
+            Record::ConsumerGroupMetadata(..)
+            | Record::ConsumerGroupPartitionMetadata(..)
+            | Record::ConsumerGroupMemberMetadata(..)
+            | Record::ConsumerGroupTargetAssignmentMetadata(..)
+            | Record::ConsumerGroupTargetAssignmentMember(..)
+            | Record::ConsumerGroupCurrentMemberAssignment(..)
+            | Record::ConsumerGroupRegularExpression(..) => group.replay_consumer(record),
         }
         if record.is_tombstone() {
             self.maybe_forget(record.group_id());
@@ -139,8 +161,10 @@ impl Groups {
 
     /// Everything is loaded: sessions begin.
     pub(crate) fn on_loaded(&mut self, id: &str, turn: &mut Turn<'_>) {
-        if let Some(Group { kind: GroupKind::Classic(classic), .. }) = self.by_id.get_mut(id) {
-            classic.on_loaded(turn);
+        match self.by_id.get_mut(id).map(|group| &mut group.kind) {
+            Some(GroupKind::Classic(classic)) => classic.on_loaded(turn),
+            Some(GroupKind::Consumer(consumer)) => consumer.on_loaded(turn),
+            None => {}
         }
         self.maybe_forget(id);
     }
@@ -150,9 +174,17 @@ impl Groups {
         if join.member_id.is_empty() && !self.by_id.contains_key(id) {
             self.by_id.insert(id.clone(), Group::new(id.clone()));
         }
+        if let Err(code) = self.make_classic_if_empty(id, turn) {
+            turn.answer_join(waiter, refused_join(&join.member_id, code));
+            return;
+        }
         match self.by_id.get_mut(id) {
             Some(Group { kind: GroupKind::Classic(classic), .. }) => {
                 classic.join(join, waiter, turn);
+            }
+            Some(Group { kind: GroupKind::Consumer(consumer), .. }) => {
+                consumer.join(&join, waiter, turn);
+                self.maybe_downgrade(id, turn);
             }
             None => {
                 let refused = refused_join(&join.member_id, ErrorCode::UnknownMemberId);
@@ -167,6 +199,9 @@ impl Groups {
         match self.by_id.get_mut(id) {
             Some(Group { kind: GroupKind::Classic(classic), .. }) => {
                 classic.sync(sync, waiter, turn);
+            }
+            Some(Group { kind: GroupKind::Consumer(consumer), .. }) => {
+                consumer.sync(sync, waiter, turn);
             }
             None => turn.answer_sync(waiter, refused_sync(ErrorCode::UnknownMemberId)),
         }
@@ -186,6 +221,9 @@ impl Groups {
             GroupKind::Classic(classic) => {
                 classic.heartbeat(member_id, instance_id, generation, turn)
             }
+            GroupKind::Consumer(consumer) => {
+                consumer.classic_heartbeat(member_id, instance_id, generation, turn)
+            }
         }
     }
 
@@ -199,15 +237,22 @@ impl Groups {
         let group = self.by_id.get_mut(id).ok_or(ErrorCode::UnknownMemberId)?;
         let outcomes = match &mut group.kind {
             GroupKind::Classic(classic) => classic.leave(leaves, turn),
+            GroupKind::Consumer(consumer) => consumer.leave_classic(leaves, turn)?,
         };
+        self.maybe_downgrade(id, turn);
         self.maybe_forget(id);
         Ok(outcomes)
     }
 
     /// Does everything whose time has come in one group.
-    pub(crate) fn on_time(&mut self, id: &str, turn: &mut Turn<'_>) {
-        if let Some(Group { kind: GroupKind::Classic(classic), .. }) = self.by_id.get_mut(id) {
-            classic.on_time(turn);
+    pub(crate) fn on_time(&mut self, id: &KafkaStr, turn: &mut Turn<'_>) {
+        match self.by_id.get_mut(id).map(|group| &mut group.kind) {
+            Some(GroupKind::Classic(classic)) => classic.on_time(turn),
+            Some(GroupKind::Consumer(consumer)) => {
+                consumer.on_time(turn);
+                self.maybe_downgrade(id, turn);
+            }
+            None => {}
         }
         self.maybe_forget(id);
     }
@@ -216,6 +261,8 @@ impl Groups {
     pub(crate) fn describe(&self, id: &str) -> Option<DescribedGroup> {
         match &self.by_id.get(id)?.kind {
             GroupKind::Classic(classic) => Some(classic.describe()),
+            // It has a request of its own.
+            GroupKind::Consumer(_) => None,
         }
     }
 
@@ -227,6 +274,13 @@ impl Groups {
                 protocol_type: classic.protocol_type().cloned().unwrap_or_default(),
                 group_state: classic.state().name().into(),
                 group_type: "classic".into(),
+                ..ListedGroup::default()
+            },
+            GroupKind::Consumer(consumer) => ListedGroup {
+                group_id: id.clone(),
+                protocol_type: CONSUMER.into(),
+                group_state: consumer.state_name().into(),
+                group_type: "consumer".into(),
                 ..ListedGroup::default()
             },
         };

@@ -7,9 +7,12 @@
 //!
 //! Invariant: nobody is told anything before everything it rests on has committed.
 
+mod assignor;
 pub(crate) mod classic;
+pub(crate) mod consumer;
 pub(crate) mod coordinator;
 pub(crate) mod coordinators;
+mod crossing;
 mod deadlines;
 pub(crate) mod groups;
 pub(crate) mod journal;
@@ -22,6 +25,7 @@ mod tests;
 pub(crate) mod turn;
 mod upkeep;
 
+pub use consumer::ConsumerSettings;
 pub(crate) use partition_of::partition_of;
 pub use turn::GroupSettings;
 

@@ -5,6 +5,9 @@ use thalweg_protocol::ErrorCode;
 use thalweg_protocol::group_record::Record;
 use thalweg_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 
+use super::consumer::ConsumerSettings;
+use crate::controller::image::Image;
+
 /// The groups' part of the broker's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
@@ -26,6 +29,8 @@ pub struct GroupSettings {
     pub offsets_topic_partitions: i32,
     /// `offsets.topic.segment.bytes`.
     pub offsets_topic_segment_bytes: i32,
+    /// Groups of the consumer protocol.
+    pub consumer: ConsumerSettings,
 }
 
 /// Takes the records that make a change last.
@@ -53,6 +58,8 @@ pub(crate) struct Turn<'a> {
     /// Milliseconds since 1970, for what is written.
     pub(crate) wall_ms: i64,
     pub(crate) settings: &'a GroupSettings,
+    /// The topics there are.
+    pub(crate) image: &'a Image,
     pub(crate) journal: &'a mut dyn Journal,
     /// The waiting requests that this call has answered.
     pub(crate) answers: Vec<(Waiter, Answer)>,

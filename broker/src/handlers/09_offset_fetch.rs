@@ -70,7 +70,12 @@ async fn of_group(
         }
         _ => Vec::new(),
     };
-    let fetch = Fetch { group_id: asked.group_id.clone(), topics: wanted };
+    let fetch = Fetch {
+        group_id: asked.group_id.clone(),
+        member_id: asked.member_id.clone(),
+        member_epoch: asked.member_epoch,
+        topics: wanted,
+    };
     let fetched = with_coordinator(shard, &asked.group_id, |coordinator, id| async move {
         coordinator.run(&id, |groups, _turn| groups.fetch(&fetch)).await?
     });

@@ -15,7 +15,7 @@ use crate::shard::Shard;
 const NOT_FOUND_SINCE: i16 = 6;
 /// Without an authorizer everyone may do everything (KIP-430): read 3, delete 6, describe 8,
 /// describe configs 10, alter configs 11.
-const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
+pub(super) const GROUP_OPERATIONS: i32 = 0b1101_0100_1000;
 
 pub(super) async fn handle(
     connection: Rc<Connection>,

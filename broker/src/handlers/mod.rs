@@ -9,6 +9,10 @@ mod alter_configs;
 #[path = "18_api_versions.rs"]
 pub(crate) mod api_versions;
 mod config_resource;
+#[path = "69_consumer_group_describe.rs"]
+mod consumer_group_describe;
+#[path = "68_consumer_group_heartbeat.rs"]
+mod consumer_group_heartbeat;
 #[path = "37_create_partitions.rs"]
 mod create_partitions;
 #[path = "19_create_topics.rs"]
@@ -111,6 +115,8 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
+    ApiKey::ConsumerGroupHeartbeat,
+    ApiKey::ConsumerGroupDescribe,
     ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
@@ -148,6 +154,8 @@ pub(crate) async fn start(
         ApiKey::OffsetDelete => serve(incoming, offset_delete::handle),
         ApiKey::DescribeCluster => serve(incoming, describe_cluster::handle),
         ApiKey::DescribeProducers => serve(incoming, describe_producers::handle),
+        ApiKey::ConsumerGroupHeartbeat => consumer_group_heartbeat::start(incoming),
+        ApiKey::ConsumerGroupDescribe => serve(incoming, consumer_group_describe::handle),
         ApiKey::ListConfigResources => serve(incoming, list_config_resources::handle),
         ApiKey::DescribeTopicPartitions => serve(incoming, describe_topic_partitions::handle),
         other => Err(CloseReason::Unsupported(format!("{other} is not served"))),

@@ -1,5 +1,6 @@
 //! What DescribeGroups and ListGroups show of a classic group, and when its offsets may go.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ pub(crate) enum Retention<'a> {
     /// Nothing expires now.
     Kept,
     /// From its commit, except in the topics that members read.
-    SinceCommit { unless_in: Option<&'a BTreeSet<KafkaStr>> },
+    SinceCommit { unless_in: Option<Cow<'a, BTreeSet<KafkaStr>>> },
     /// From the moment at which the group became empty (KIP-211).
     Since(i64),
 }
@@ -53,7 +54,7 @@ impl ClassicGroup {
             }
             (State::Empty, _) => Retention::SinceCommit { unless_in: None },
             (State::Stable, Some(_)) if self.is_of_consumers() && self.subscribed.is_some() => {
-                Retention::SinceCommit { unless_in: self.subscribed.as_ref() }
+                Retention::SinceCommit { unless_in: self.subscribed.as_ref().map(Cow::Borrowed) }
             }
             _ => Retention::Kept,
         }

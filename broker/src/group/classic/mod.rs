@@ -15,6 +15,7 @@
 
 mod describe;
 mod expiry;
+mod handover;
 mod heartbeat;
 mod join;
 mod leave;
@@ -227,11 +228,6 @@ impl ClassicGroup {
 
 #[cfg(test)]
 impl ClassicGroup {
-    /// The number of the current generation, 0 before the first.
-    pub(crate) fn generation(&self) -> i32 {
-        self.generation
-    }
-
     /// Panics unless everything that is kept twice says the same.
     pub(crate) fn check_invariants(&self) {
         let waiting = self.members.values().filter(|member| member.awaiting_join.is_some());

@@ -5,6 +5,7 @@ use thalweg_protocol::{ErrorCode, KafkaStr};
 use uuid::Uuid;
 
 use super::key;
+use crate::group::assignor::TopicPartition;
 use crate::group::groups::{Group, GroupKind, Groups};
 use crate::group::turn::Turn;
 
@@ -81,6 +82,15 @@ fn check(group: &mut Group, commit: &Commit, turn: &Turn<'_>) -> Result<(), Erro
             classic.check_commit(&commit.member_id, instance_id, commit.generation)?;
             classic.on_commit(&commit.member_id, turn);
             Ok(())
+        }
+        GroupKind::Consumer(consumer) => {
+            let partitions = commit.offsets.iter().map(|offset| TopicPartition {
+                topic_id: offset.topic_id,
+                partition: offset.partition,
+            });
+            let (member_id, epoch) = (&commit.member_id, commit.generation);
+            let checked = consumer.check_commit(commit.version, member_id, epoch, partitions);
+            checked.map_err(|refusal| refusal.code)
         }
     }
 }

@@ -24,7 +24,7 @@ impl Groups {
             GroupKind::Classic(classic) if !classic.is_empty() && !classic.is_of_consumers() => {
                 return Err(ErrorCode::NonEmptyGroup);
             }
-            GroupKind::Classic(_) => {}
+            GroupKind::Classic(_) | GroupKind::Consumer(_) => {}
         }
         let outcome = |(topic, _): &(KafkaStr, i32)| match group.reads_topic(topic) {
             true => ErrorCode::GroupSubscribedToTopic,

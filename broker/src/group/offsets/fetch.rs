@@ -10,6 +10,10 @@ use crate::group::groups::{GroupKind, Groups};
 #[derive(Clone, Debug)]
 pub(crate) struct Fetch {
     pub(crate) group_id: KafkaStr,
+    /// Who asks, if it says so.
+    pub(crate) member_id: Option<KafkaStr>,
+    /// A consumer group's member epoch, −1 outside of groups.
+    pub(crate) member_epoch: i32,
     /// `None` for everything the group has.
     pub(crate) topics: Option<Vec<WantedTopic>>,
 }
@@ -46,6 +50,9 @@ impl Groups {
         match &group.kind {
             // A classic member is known by its generation, which this API has no field for.
             GroupKind::Classic(_) => {}
+            GroupKind::Consumer(consumer) => consumer
+                .check_fetch(fetch.member_id.as_deref(), fetch.member_epoch)
+                .map_err(|refusal| refusal.code)?,
         }
         let Some(wanted) = &fetch.topics else {
             let topics = group.offsets.topics.iter().map(|(name, partitions)| FetchedTopic {

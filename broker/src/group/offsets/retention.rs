@@ -7,7 +7,7 @@ use thalweg_protocol::{ErrorCode, KafkaStr};
 
 use super::{CommittedOffset, tombstone};
 use crate::group::classic::Retention;
-use crate::group::groups::{Group, GroupKind, Groups};
+use crate::group::groups::{GroupKind, Groups};
 use crate::group::turn::Turn;
 
 impl Groups {
@@ -18,10 +18,14 @@ impl Groups {
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         let Some(group) = self.get(group_id) else { return Ok(()) };
+        let retention = match &group.kind {
+            GroupKind::Classic(classic) => classic.retention(),
+            GroupKind::Consumer(consumer) => consumer.retention(),
+        };
         let expired = group
             .offsets
             .iter()
-            .filter(|(topic, _, offset)| is_expired(group, topic, offset, turn));
+            .filter(|(topic, _, offset)| is_expired(&retention, topic, offset, turn));
         let mut records: Vec<Record> =
             expired.map(|(topic, partition, _)| tombstone(group_id, topic, partition)).collect();
         let all = records.len() == group.offsets.iter().count();
@@ -40,15 +44,19 @@ impl Groups {
     }
 }
 
-fn is_expired(group: &Group, topic: &str, offset: &CommittedOffset, turn: &Turn<'_>) -> bool {
-    let GroupKind::Classic(classic) = &group.kind;
-    let since = match classic.retention() {
+fn is_expired(
+    retention: &Retention<'_>,
+    topic: &str,
+    offset: &CommittedOffset,
+    turn: &Turn<'_>,
+) -> bool {
+    let since = match retention {
         Retention::Kept => return false,
         Retention::SinceCommit { unless_in: Some(topics) } if topics.contains(topic) => {
             return false;
         }
         Retention::SinceCommit { .. } => offset.commit_timestamp_ms,
-        Retention::Since(since) => since,
+        Retention::Since(since) => *since,
     };
     match offset.expire_timestamp_ms {
         -1 => turn.wall_ms.saturating_sub(since) >= turn.settings.offsets_retention_ms,

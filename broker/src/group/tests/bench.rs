@@ -8,11 +8,12 @@ use thalweg_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 use thalweg_protocol::{ErrorCode, KafkaStr};
 use uuid::Uuid;
 
-use crate::group::GroupSettings;
+use crate::controller::image::Image;
 use crate::group::classic::{Join, Leave, MemberInfo, Protocol, Sync};
 use crate::group::groups::Groups;
 use crate::group::offsets::{Commit, NewOffset};
 use crate::group::turn::{Answer, Journal, Turn, Waiter};
+use crate::group::{ConsumerSettings, GroupSettings};
 
 pub(super) const GROUP: &str = "readers";
 pub(super) const SESSION_MS: u64 = 10_000;
@@ -44,6 +45,7 @@ pub(super) struct Bench {
     pub(super) groups: Groups,
     pub(super) now_ms: u64,
     pub(super) settings: GroupSettings,
+    pub(super) image: Image,
     pub(super) log: Log,
     last_waiter: u64,
     unanswered: HashSet<Waiter>,
@@ -130,7 +132,9 @@ impl Bench {
                 offsets_retention_check_interval_ms: 600_000,
                 offsets_topic_partitions: 16,
                 offsets_topic_segment_bytes: 100 << 20,
+                consumer: ConsumerSettings::default(),
             },
+            image: Image::default(),
             log: Log::default(),
             last_waiter: 0,
             unanswered: HashSet::new(),
@@ -143,6 +147,7 @@ impl Bench {
             now_ms: self.now_ms,
             wall_ms: EPOCH_MS + i64::try_from(self.now_ms).unwrap(),
             settings: &self.settings,
+            image: &self.image,
             journal: &mut self.log,
             answers: Vec::new(),
         };
@@ -226,7 +231,7 @@ impl Bench {
         let end = self.now_ms + ms;
         while let Some(next) = self.next_deadline().filter(|next| *next <= end) {
             self.now_ms = self.now_ms.max(next);
-            self.turn(|groups, turn| groups.on_time(GROUP, turn));
+            self.turn(|groups, turn| groups.on_time(&GROUP.into(), turn));
         }
         self.now_ms = end;
     }

@@ -17,7 +17,9 @@ fn fetch(
         partitions: vec![*partition],
     };
     let topics = topics.map(|topics| topics.iter().map(wanted).collect());
-    let fetched = groups.fetch(&Fetch { group_id: GROUP.into(), topics }).unwrap();
+    let fetched = groups
+        .fetch(&Fetch { group_id: GROUP.into(), member_id: None, member_epoch: -1, topics })
+        .unwrap();
     let rows = fetched.into_iter().flat_map(|topic| {
         let name = topic.name.to_string();
         topic.partitions.into_iter().map(move |at| (name.clone(), at.partition, at.offset))
@@ -78,7 +80,12 @@ fn rule_15_an_offset_of_a_deleted_topic_is_not_one_of_its_successor() {
             id: Uuid::from_u128(id),
             partitions: vec![0],
         }];
-        let fetch = Fetch { group_id: GROUP.into(), topics: Some(topics) };
+        let fetch = Fetch {
+            group_id: GROUP.into(),
+            member_id: None,
+            member_epoch: -1,
+            topics: Some(topics),
+        };
         let fetched = bench.groups.fetch(&fetch).unwrap();
         let offset = fetched[0].partitions[0].offset.as_ref().map(|offset| offset.offset);
         assert_eq!(offset, expected, "topic id {id}");

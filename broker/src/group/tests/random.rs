@@ -49,7 +49,7 @@ fn member_ids(bench: &Bench) -> Vec<String> {
 
 fn generation(bench: &Bench) -> i32 {
     bench.groups.get(GROUP).map_or(0, |group| {
-        let GroupKind::Classic(classic) = &group.kind;
+        let GroupKind::Classic(classic) = &group.kind else { panic!("{group:?}") };
         classic.generation()
     })
 }
@@ -104,7 +104,7 @@ fn run(bench: &mut Bench, number: usize, step: &Step) {
 fn check_log(bench: &Bench) {
     let replayed = bench.replayed();
     let record_of = |group: &Group| {
-        let GroupKind::Classic(classic) = &group.kind;
+        let GroupKind::Classic(classic) = &group.kind else { panic!("{group:?}") };
         (classic.state().name(), classic.to_record())
     };
     let live = bench.groups.get(GROUP).map(record_of);
