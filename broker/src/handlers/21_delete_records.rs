@@ -1,6 +1,6 @@
 //! DeleteRecords (key 21), versions 0–2: moves the log start up; −1 means to the high watermark.
-//! An offset above it is OFFSET_OUT_OF_RANGE (KIP-107). Internal topics are not a client's to empty:
-//! INVALID_TOPIC_EXCEPTION.
+//! An offset above it is OFFSET_OUT_OF_RANGE (KIP-107). Internal topics are not a client's to
+//! empty: INVALID_TOPIC_EXCEPTION.
 
 use std::rc::Rc;
 
