@@ -14,6 +14,7 @@ use crate::backoff::Backoff;
 use crate::cluster::{Broker, Cluster, Target};
 use crate::consumer::ConsumerBuilder;
 use crate::error::RequestError;
+use crate::observer::Observer;
 use crate::options::Options;
 use crate::producer::ProducerBuilder;
 
@@ -167,6 +168,12 @@ impl ClientBuilder {
     /// The largest answer that is accepted; a larger one ends the connection. Default 128 MiB.
     pub fn response_bytes_max(mut self, bytes: usize) -> Self {
         self.options.response_bytes_max = bytes;
+        self
+    }
+
+    /// Tells this observer what the client, and everything made from it, does.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.options.observer = Some(observer);
         self
     }
 

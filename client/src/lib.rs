@@ -20,6 +20,7 @@ mod committed_offset;
 mod connection;
 pub mod consumer;
 pub mod error;
+mod observer;
 mod options;
 pub mod producer;
 mod properties;
@@ -35,6 +36,7 @@ pub use cluster::{
     PartitionFault, Target, TopicError, TopicFault,
 };
 pub use committed_offset::CommittedOffset;
+pub use observer::{ObservedBatch, ObservedChange, ObservedFetch, ObservedRequest, Observer};
 pub use properties::{Properties, PropertyError, PropertyWarning};
 pub use record::Record;
 pub use thalweg_protocol as protocol;

@@ -1,11 +1,13 @@
 //! What a client is configured with. The builder of [`Client`](crate::Client) writes it, all else
 //! reads.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg_protocol::KafkaStr;
 
 use crate::backoff::Backoff;
+use crate::observer::Observer;
 
 /// The settings that connections, metadata and requests share.
 #[derive(Debug, Clone)]
@@ -22,6 +24,7 @@ pub(crate) struct Options {
     /// How long a topic that no broker knows is asked for, as a new one takes a while to be known.
     pub(crate) unknown_topic_wait: Duration,
     pub(crate) response_bytes_max: usize,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Options {
@@ -39,6 +42,7 @@ impl Default for Options {
             metadata_max_age: Duration::from_secs(300),
             unknown_topic_wait: Duration::from_secs(2),
             response_bytes_max: 128 * 1024 * 1024,
+            observer: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod fake;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +17,10 @@ use thalweg_client::consumer::{
 };
 use thalweg_client::protocol::batch::{BatchBuilder, BatchOptions};
 use thalweg_client::protocol::{ApiKey, ErrorCode};
-use thalweg_client::{Client, CommittedOffset, GroupFault, TopicPartition};
+use thalweg_client::{
+    Client, CommittedOffset, GroupFault, ObservedBatch, ObservedChange, ObservedFetch,
+    ObservedRequest, Observer, Record, TopicPartition,
+};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -508,4 +512,70 @@ async fn a_hostile_answer_costs_no_more_than_another_round() {
         })
         .await;
     drive(&mut [&mut consumer], |all| indexes(all[0]) == [0]).await;
+}
+
+#[derive(Debug, Default)]
+struct Counts(Mutex<HashMap<String, u64>>);
+
+impl Counts {
+    fn add(&self, what: impl Into<String>, amount: usize) {
+        *self.0.lock().unwrap().entry(what.into()).or_default() += amount as u64;
+    }
+
+    fn get(&self, what: &str) -> u64 {
+        self.0.lock().unwrap().get(what).copied().unwrap_or_default()
+    }
+}
+
+impl Observer for Counts {
+    fn on_request(&self, request: &ObservedRequest<'_>) {
+        let outcome = if request.fault.is_none() { "answered" } else { "unanswered" };
+        self.add(format!("{} {outcome}", request.api), 1);
+    }
+
+    fn on_batch(&self, batch: &ObservedBatch<'_>) {
+        self.add("written", batch.records);
+    }
+
+    fn on_retry(&self, _: &str, _: i32) {
+        self.add("retried", 1);
+    }
+
+    fn on_fetch(&self, fetch: &ObservedFetch<'_>) {
+        self.add("fetched", fetch.bytes);
+    }
+
+    fn on_commit(&self, _: &str, partitions: usize, succeeded: bool) {
+        self.add(format!("committed {succeeded}"), partitions);
+    }
+
+    fn on_rebalance(&self, _: &str, change: ObservedChange, partitions: &[TopicPartition]) {
+        self.add(format!("{change:?}"), partitions.len());
+    }
+}
+
+#[tokio::test]
+async fn whoever_watches_is_told() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 1);
+    let counts = Arc::new(Counts::default());
+    let client = Client::builder(&cluster.bootstrap()).observer(counts.clone());
+    let client = client.retry_backoff(Duration::from_millis(1), Duration::from_millis(1));
+    let client = client.connect().await.unwrap();
+    cluster.fault(ApiKey::Produce, Fault::Refuse(ErrorCode::NotLeaderOrFollower));
+    cluster.fault(ApiKey::Produce, Fault::HangUp);
+    let producer = client.producer().build();
+    for _ in 0..3 {
+        producer.send(Record::to("t").value("v")).await.unwrap();
+    }
+    let group = client.consumer().group("g").subscribe(["t"]).manual_commit();
+    let mut consumer = group.auto_offset_reset(OffsetReset::Earliest).build();
+    assert_eq!(place(&mut consumer).await, (0, 0));
+    consumer.commit().await.unwrap();
+    let written: usize = cluster.state().partition("t", 0).unwrap().batches[0].len();
+    assert!(counts.get("fetched") >= written as u64);
+    assert_eq!((counts.get("written"), counts.get("retried")), (3, 2));
+    assert_eq!((counts.get("Assigned"), counts.get("committed true")), (1, 1));
+    assert_eq!(counts.get("Produce unanswered"), 1);
+    assert_eq!(counts.get("JoinGroup answered"), 2);
 }

@@ -33,7 +33,7 @@ async fn connect(broker: &BrokerAddress, options: &Options) -> Result<Connection
     // Requests are written whole; Nagle's algorithm would only hold back their last segment.
     stream.set_nodelay(true).map_err(unreachable)?;
     let client_id = options.client_id.clone();
-    let link = Link::over(stream, broker.clone(), client_id, options.response_bytes_max);
+    let link = Link::over(stream, broker.clone(), client_id, options);
     let handshake = Connection::new(link.clone(), Versions::assumed());
     let response = agree(&handshake, options.connect_timeout).await?;
     Ok(Connection::new(link, Versions::from_response(&response)))

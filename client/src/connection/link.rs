@@ -16,6 +16,8 @@ use tokio::task::AbortHandle;
 
 use super::{reader, writer};
 use crate::address::BrokerAddress;
+use crate::observer::Observer;
+use crate::options::Options;
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Error)]
@@ -140,6 +142,7 @@ pub(crate) struct Link {
     outbox: mpsc::UnboundedSender<Outgoing>,
     calls: Semaphore,
     correlation_id: AtomicI32,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Link {
@@ -147,12 +150,12 @@ impl Link {
         stream: TcpStream,
         broker: BrokerAddress,
         client_id: KafkaStr,
-        response_bytes_max: usize,
+        options: &Options,
     ) -> Arc<Self> {
         let (outbox, inbox) = mpsc::unbounded_channel();
         let ledger = Arc::new(Ledger::default());
         let (read_half, write_half) = stream.into_split();
-        let reading = reader::run(read_half, response_bytes_max, ledger.clone());
+        let reading = reader::run(read_half, options.response_bytes_max, ledger.clone());
         let writing = writer::run(write_half, inbox, ledger.clone());
         let tasks =
             vec![tokio::spawn(reading).abort_handle(), tokio::spawn(writing).abort_handle()];
@@ -171,11 +174,16 @@ impl Link {
             outbox,
             calls,
             correlation_id: AtomicI32::new(0),
+            observer: options.observer.clone(),
         })
     }
 
     pub(super) fn broker(&self) -> &BrokerAddress {
         &self.broker
+    }
+
+    pub(super) fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
     }
 
     pub(super) fn client_id(&self) -> &KafkaStr {

@@ -28,6 +28,7 @@ pub(crate) use versions::Versions;
 
 use crate::address::BrokerAddress;
 use crate::error::{RequestError, RequestFault};
+use crate::observer::ObservedRequest;
 
 /// A connection whose handshake is over. Cheap to clone; it closes when the last clone goes.
 #[derive(Debug, Clone)]
@@ -85,7 +86,8 @@ impl Connection {
     ) -> Result<Answer<R>, RequestError> {
         let frame = self.encode(request, version)?;
         let receiver = self.link.send(frame.0, Some(frame.1));
-        Ok(Answer { connection: self.clone(), receiver, version, request: PhantomData })
+        let (connection, queued_at) = (self.clone(), Instant::now());
+        Ok(Answer { connection, receiver, version, queued_at, request: PhantomData })
     }
 
     /// Queues a request that the broker will not answer; what is returned resolves once it has been
@@ -97,7 +99,8 @@ impl Connection {
     ) -> Result<Answer<R>, RequestError> {
         let frame = self.encode(request, version)?;
         let receiver = self.link.send(frame.0, None);
-        Ok(Answer { connection: self.clone(), receiver, version, request: PhantomData })
+        let (connection, queued_at) = (self.clone(), Instant::now());
+        Ok(Answer { connection, receiver, version, queued_at, request: PhantomData })
     }
 
     fn encode<R: Request>(
@@ -123,6 +126,7 @@ pub(crate) struct Answer<R> {
     connection: Connection,
     receiver: oneshot::Receiver<Result<Bytes, Disconnect>>,
     version: i16,
+    queued_at: Instant,
     request: PhantomData<fn() -> R>,
 }
 
@@ -144,6 +148,21 @@ impl<R: Request> Answer<R> {
     }
 
     async fn frame(self, timeout: Duration) -> Result<Bytes, RequestError> {
+        let (connection, queued_at) = (self.connection.clone(), self.queued_at);
+        let outcome = self.unobserved_frame(timeout).await;
+        if let Some(observer) = connection.link.observer() {
+            observer.on_request(&ObservedRequest {
+                broker: connection.broker(),
+                api: R::API_KEY,
+                latency: queued_at.elapsed(),
+                response_bytes: outcome.as_ref().map_or(0, Bytes::len),
+                fault: outcome.as_ref().err().map(|error| &error.fault),
+            });
+        }
+        outcome
+    }
+
+    async fn unobserved_frame(self, timeout: Duration) -> Result<Bytes, RequestError> {
         let Answer { connection, receiver, .. } = self;
         let Ok(outcome) = timeout_at(Instant::now() + timeout, receiver).await else {
             connection.link.end(Disconnect::TimedOut(timeout));

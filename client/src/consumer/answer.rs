@@ -19,6 +19,7 @@ use super::request::Asked;
 use crate::address::BrokerAddress;
 use crate::cluster::{Broker, FoundOffset, Isolation, PartitionError, TopicFault};
 use crate::error::RequestError;
+use crate::observer::ObservedFetch;
 
 impl Fetcher {
     pub(super) fn on_found(
@@ -165,10 +166,24 @@ impl Fetcher {
         let end = if is_committed { last_stable_offset } else { data.high_watermark };
         assignment.end.get_or_insert(end);
         let (place, generation) = (asked.place, asked.generation);
+        let next_offset = fetched.next.map_or(asked.offset, |(offset, _)| offset);
+        let (mut batches, mut batch_bytes) = (0, 0);
         for (content, bytes) in fetched.contents {
+            batches += usize::from(bytes > 0);
+            batch_bytes += bytes;
             board.push(Chunk { place, generation, content, bytes });
         }
+        let buffered_bytes = board.buffered_bytes();
         drop(board);
+        if let Some(observer) = &self.cluster.options.observer {
+            observer.on_fetch(&ObservedFetch {
+                partition: &asked.partition,
+                batches,
+                bytes: batch_bytes,
+                lag: (end - next_offset).max(0),
+                buffered_bytes,
+            });
+        }
         self.on_good_answer();
         if let Some(fault) = fetched.fault {
             let offset = fetched.next.map_or(asked.offset, |(offset, _)| offset);

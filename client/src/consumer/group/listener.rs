@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::GroupHandle;
+use crate::observer::ObservedChange;
 use crate::topic_partition::TopicPartition;
 
 /// Is told of the partitions that a consumer gets and loses. All methods do nothing unless written.
@@ -55,6 +56,16 @@ pub(super) enum Change {
     Assigned,
     Revoked,
     Lost,
+}
+
+impl Change {
+    pub(super) fn observed(self) -> ObservedChange {
+        match self {
+            Change::Assigned => ObservedChange::Assigned,
+            Change::Revoked => ObservedChange::Revoked,
+            Change::Lost => ObservedChange::Lost,
+        }
+    }
 }
 
 /// A listener of any type, lent to its own callback and given back by it: so a callback outlives

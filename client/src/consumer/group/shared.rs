@@ -126,6 +126,15 @@ impl Shared {
         if offsets.is_empty() {
             return Ok(());
         }
+        let partitions = offsets.len();
+        let outcome = self.commit_some(offsets).await;
+        if let Some(observer) = &self.cluster.options.observer {
+            observer.on_commit(&self.group, partitions, outcome.is_ok());
+        }
+        outcome
+    }
+
+    async fn commit_some(&self, offsets: Offsets) -> Result<(), CommitError> {
         let _turn = self.commit_turn.lock().await;
         let options = self.cluster.options.clone();
         let deadline = Instant::now() + options.operation_timeout;

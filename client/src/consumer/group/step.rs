@@ -95,6 +95,9 @@ impl Consumer {
                 self.shared.note_committed(partition, None);
             }
         }
+        if let Some(observer) = &self.shared.cluster.options.observer {
+            observer.on_rebalance(&self.shared.group, change.observed(), &partitions);
+        }
         // The callback may have sought elsewhere.
         self.records.forget_outdated();
         self.records.board.bell.notify_one();

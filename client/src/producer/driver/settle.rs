@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{Driver, Event};
 use crate::address::BrokerAddress;
 use crate::error::RequestError;
+use crate::observer::ObservedBatch;
 use crate::producer::batch::{Batch, Identity};
 use crate::producer::delivery::Receipt;
 use crate::producer::error::{Attempt, ProduceError, ProduceFault};
@@ -64,6 +65,7 @@ impl Driver {
                 part.failures = 0;
                 part.retry_at = None;
                 if let Some(batch) = part.lineup.on_acknowledged(sent.key, now) {
+                    self.observe(&batch, true);
                     self.shared.complete(&batch.completion, batch.reserved, Ok(receipt));
                 }
                 return;
@@ -93,6 +95,9 @@ impl Driver {
         leader: Option<NewLeader>,
     ) {
         tracing::debug!(topic = %sent.topic, partition = sent.partition, %attempt, "trying again");
+        if let Some(observer) = &self.cluster.options.observer {
+            observer.on_retry(&sent.topic, sent.partition);
+        }
         if let Some((leader, epoch, endpoint)) = leader {
             self.cluster.learn_leader(&sent.topic, sent.partition, (leader, epoch), endpoint);
         }
@@ -110,12 +115,25 @@ impl Driver {
         }
     }
 
+    fn observe(&self, batch: &Batch, succeeded: bool) {
+        if let Some(observer) = &self.cluster.options.observer {
+            observer.on_batch(&ObservedBatch {
+                topic: &batch.completion.topic,
+                partition: batch.completion.partition,
+                records: usize::try_from(batch.record_count).unwrap_or_default(),
+                bytes: batch.bytes.len(),
+                succeeded,
+            });
+        }
+    }
+
     pub(super) fn fail(
         &mut self,
         batch: Batch,
         broker: Option<BrokerAddress>,
         fault: ProduceFault,
     ) {
+        self.observe(&batch, false);
         let Batch { completion, reserved, .. } = batch;
         let error = ProduceError {
             topic: completion.topic.clone(),
