@@ -15,9 +15,10 @@ use thalweg_protocol::messages::join_group::JoinGroupRequestProtocol;
 use thalweg_protocol::messages::leave_group::MemberIdentity;
 use thalweg_protocol::messages::sync_group::SyncGroupRequestAssignment;
 use thalweg_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
+    DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, SyncGroupRequest,
 };
 use thalweg_protocol::{ErrorCode, KafkaStr, Request};
 
@@ -75,7 +76,9 @@ impl Storm {
     /// # Panics
     /// If the broker ends the connection, or answers with something that it must not.
     pub fn step(&mut self) {
-        match self.source.below(16) {
+        match self.source.below(21) {
+            16..=19 => self.beat_as_consumer(),
+            20 => self.describe_consumers(),
             0..=3 => self.join(),
             4..=6 => self.sync(),
             7..=8 => self.commit(),
@@ -124,12 +127,59 @@ impl Storm {
         });
         let Some(answer) = answer else { return };
         self.judge("JoinGroup", [answer.error_code]);
+        let (member_id, generation) = (answer.member_id, answer.generation_id);
+        self.remember(Seen { group, member_id, generation });
+    }
+
+    /// KIP-848: joining, beating and leaving in one request.
+    fn beat_as_consumer(&mut self) {
+        let mut group = KafkaStr::default();
+        let answer = self.call(|storm, request: &mut ConsumerGroupHeartbeatRequest, version| {
+            let seen = storm.member();
+            (request.group_id, request.member_id) = (seen.group, seen.member_id);
+            request.member_epoch = match storm.source.below(4) {
+                0 => storm.one_of(&[0, 0, -1, -2, i32::MIN]),
+                _ => seen.generation,
+            };
+            request.instance_id = storm.instance();
+            group = request.group_id.clone();
+            if storm.source.one_in(20) {
+                // Whatever was made up stays.
+                return;
+            }
+            (request.rebalance_timeout_ms, request.server_assignor) = (20, None);
+            request.subscribed_topic_names =
+                storm.source.one_in(2).then(|| vec![storm.text(&TOPICS)]);
+            if version >= 1 {
+                let patterns = ["a.*", "[", "(a|b)*c", ""];
+                request.subscribed_topic_regex =
+                    storm.source.one_in(8).then(|| storm.text(&patterns));
+            }
+            if request.member_epoch == 0 {
+                request.topic_partitions = Some(Vec::new());
+            } else if storm.source.one_in(2) {
+                request.topic_partitions = None;
+            }
+        });
+        let Some(answer) = answer else { return };
+        self.judge("ConsumerGroupHeartbeat", [answer.error_code]);
+        let (member_id, generation) = (answer.member_id.unwrap_or_default(), answer.member_epoch);
+        self.remember(Seen { group, member_id, generation });
+    }
+
+    fn describe_consumers(&mut self) {
+        let fill = |storm: &mut Storm, request: &mut ConsumerGroupDescribeRequest, _| {
+            request.group_ids.push(storm.group());
+        };
+        self.send(fill, |it| it.groups.iter().map(|group| group.error_code).collect());
+    }
+
+    fn remember(&mut self, seen: Seen) {
         if self.members.len() == MEMBERS_REMEMBERED {
             let at = self.source.below(MEMBERS_REMEMBERED);
             self.members.swap_remove(at);
         }
-        let (member_id, generation) = (answer.member_id, answer.generation_id);
-        self.members.push(Seen { group, member_id, generation });
+        self.members.push(seen);
     }
 
     fn sync(&mut self) {
