@@ -5,6 +5,8 @@
 
 import argparse
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +33,8 @@ def run_parts(
     options: argparse.Namespace, packages: Iterable[str], parts: list[Callable[[Table, str], None]]
 ) -> int:
     """Runs each part with the table and the broker's address; the status to exit with."""
+    # Whoever is told to stop ends what it has started, as it does at Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     table = Table()
     _install_all(table, [*(["kafka"] if options.kafka else []), *packages])
     if options.install:

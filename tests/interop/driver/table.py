@@ -8,7 +8,7 @@ class Table:
         self.passed = 0
         self.failures: list[str] = []
         self._mark = time.monotonic()
-        print(f"{'suite':<16} {'step':<28} {'ok':<5} {'seconds':>7}", flush=True)
+        print(f"{'suite':<18} {'step':<30} {'ok':<5} {'seconds':>7}", flush=True)
 
     def restart_clock(self) -> None:
         """The next row's seconds count from here."""
@@ -23,7 +23,7 @@ class Table:
             seconds = now - self._mark
         self._mark = now
         verdict = "ok" if reason is None else "FAIL"
-        print(f"{suite:<16} {step:<28} {verdict:<5} {seconds:>7.2f}", flush=True)
+        print(f"{suite:<18} {step:<30} {verdict:<5} {seconds:>7.2f}", flush=True)
         if reason is None:
             self.passed += 1
         else:
