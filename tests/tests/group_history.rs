@@ -1,4 +1,4 @@
-//! Consumer groups whose members join, leave, crash and stall while records keep coming: what
+//! Consumer groups, of both protocols, whose members join, leave, crash and stall while records keep coming: what
 //! happened is recorded, and the checker finds no rule broken.
 //!
 //! Every member has a thread and an event loop of its own, so that a member that stalls stalls
@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use thalweg_client::consumer::{Assignor, Consumer, GroupHandle, OffsetReset, RebalanceListener};
+use thalweg_client::consumer::{
+    Assignor, Consumer, GroupHandle, GroupProtocol, OffsetReset, RebalanceListener,
+};
 use thalweg_client::protocol::arbitrary::Source;
 use thalweg_client::{Client, CommittedOffset, TopicPartition};
 use thalweg_tests::broker::LocalBroker;
@@ -95,6 +97,13 @@ impl RebalanceListener for Recorder {
     }
 }
 
+/// How the group's partitions are divided.
+#[derive(Clone, Copy)]
+enum Division {
+    ByMembers(Assignor),
+    ByCoordinator,
+}
+
 enum Order {
     Stall,
     Leave,
@@ -108,13 +117,13 @@ struct Member {
 }
 
 impl Member {
-    fn start(address: SocketAddr, name: String, assignor: Assignor, history: &History) -> Member {
+    fn start(address: SocketAddr, name: String, division: Division, history: &History) -> Member {
         let (orders, inbox) = mpsc::channel();
         let history = history.clone();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("an event loop");
-            let consumer = runtime.block_on(join(address, &name, assignor, &history));
+            let consumer = runtime.block_on(join(address, &name, division, &history));
             let left = runtime.block_on(work(consumer, &name, &history, &inbox));
             if left {
                 return;
@@ -135,15 +144,17 @@ impl Member {
     }
 }
 
-async fn join(address: SocketAddr, name: &str, assignor: Assignor, history: &History) -> Consumer {
+async fn join(address: SocketAddr, name: &str, division: Division, history: &History) -> Consumer {
     let client = Client::connect(&address.to_string()).await.expect("the broker is there");
     let recorder =
         Recorder { member: name.to_owned(), owned: BTreeSet::new(), history: history.clone() };
-    client
-        .consumer()
-        .group(GROUP)
+    let builder = client.consumer().group(GROUP);
+    let builder = match division {
+        Division::ByMembers(assignor) => builder.assignors([assignor]),
+        Division::ByCoordinator => builder.group_protocol(GroupProtocol::Consumer),
+    };
+    builder
         .subscribe([TOPIC])
-        .assignors([assignor])
         .auto_offset_reset(OffsetReset::Earliest)
         .manual_commit()
         .session_timeout(SESSION)
@@ -234,10 +245,14 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
 }
 
 /// The ups and downs of a group, decided by `seed`.
-fn run(assignor: Assignor, seed: u64) -> Vec<Event> {
+fn run(division: Division, seed: u64) -> Vec<Event> {
     let dir = tempfile::tempdir().expect("a directory");
-    let settings =
-        [("group.initial.rebalance.delay.ms", "50"), ("group.min.session.timeout.ms", "100")];
+    let settings = [
+        ("group.initial.rebalance.delay.ms", "50"),
+        ("group.min.session.timeout.ms", "100"),
+        ("group.consumer.session.timeout.ms", "700"),
+        ("group.consumer.heartbeat.interval.ms", "100"),
+    ];
     let broker = LocalBroker::start(dir.path(), &settings);
     create(&mut broker.connect(), TOPIC, PARTITIONS, &[]);
     let (address, history) = (broker.address(), History::default());
@@ -252,7 +267,7 @@ fn run(assignor: Assignor, seed: u64) -> Vec<Event> {
     let mut start = |members: &mut Vec<Member>| {
         started += 1;
         let name = format!("member-{started}");
-        members.push(Member::start(address, name, assignor, &history));
+        members.push(Member::start(address, name, division, &history));
     };
     for _ in 0..setting("HISTORY_STEPS", STEPS) {
         match source.below(6) {
@@ -279,9 +294,9 @@ fn run(assignor: Assignor, seed: u64) -> Vec<Event> {
     history.lock().clone()
 }
 
-fn judge(assignor: Assignor) {
+fn judge(division: Division) {
     let seed = setting("HISTORY_SEED", 1);
-    let history = run(assignor, seed);
+    let history = run(division, seed);
     let violations = check(&history);
     assert!(violations.is_empty(), "seed {seed}: {violations:?}");
     let count = |is: fn(&Event) -> bool| history.iter().filter(|event| is(event)).count();
@@ -293,10 +308,15 @@ fn judge(assignor: Assignor) {
 
 #[test]
 fn eager_groups_lose_nothing_and_share_nothing() {
-    judge(Assignor::Range);
+    judge(Division::ByMembers(Assignor::Range));
 }
 
 #[test]
 fn cooperative_groups_lose_nothing_and_share_nothing() {
-    judge(Assignor::CooperativeSticky);
+    judge(Division::ByMembers(Assignor::CooperativeSticky));
+}
+
+#[test]
+fn groups_that_the_coordinator_divides_lose_nothing_and_share_nothing() {
+    judge(Division::ByCoordinator);
 }
