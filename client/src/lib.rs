@@ -20,6 +20,7 @@ mod committed_offset;
 mod connection;
 pub mod consumer;
 pub mod error;
+mod hook;
 mod observer;
 mod options;
 pub mod producer;
@@ -36,6 +37,7 @@ pub use cluster::{
     PartitionFault, Target, TopicError, TopicFault,
 };
 pub use committed_offset::CommittedOffset;
+pub use hook::HookError;
 pub use observer::{ObservedBatch, ObservedChange, ObservedFetch, ObservedRequest, Observer};
 pub use properties::{Properties, PropertyError, PropertyWarning};
 pub use record::Record;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::PartitionConsumer;
 use super::error::{ConsumeError, ConsumeFault};
 use super::group::GroupConsumerBuilder;
+use super::interceptor::{Interceptor, Interceptors};
 use crate::cluster::{Cluster, Isolation};
 use crate::record::now_ms;
 use crate::topic_partition::TopicPartition;
@@ -77,6 +78,7 @@ pub(super) struct Settings {
     pub(super) batch_bytes_max: usize,
     pub(super) check_crcs: bool,
     pub(super) stop_at_end: bool,
+    pub(super) interceptors: Interceptors,
 }
 
 impl Default for Settings {
@@ -92,6 +94,7 @@ impl Default for Settings {
             batch_bytes_max: 128 * 1024 * 1024,
             check_crcs: true,
             stop_at_end: false,
+            interceptors: Interceptors::default(),
         }
     }
 }
@@ -186,6 +189,12 @@ impl ConsumerBuilder {
     /// reading began, there is no next record. Default false: it waits for more.
     pub fn stop_at_end(mut self, stop: bool) -> Self {
         self.settings.stop_at_end = stop;
+        self
+    }
+
+    /// Shows what is read to this interceptor, after those set before it.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.settings.interceptors.add(interceptor);
         self
     }
 

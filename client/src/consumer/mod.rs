@@ -11,6 +11,7 @@ mod error;
 mod fetched;
 mod fetcher;
 mod group;
+mod interceptor;
 mod record;
 mod request;
 
@@ -26,6 +27,7 @@ pub use group::{
     Assignor, CommitError, Consumer, ConsumerError, GroupConsumerBuilder, GroupHandle,
     GroupProtocol, RebalanceListener,
 };
+pub use interceptor::{Consumed, Interceptor};
 pub use record::{ConsumerRecord, IntoRecords, RecordBatch};
 
 use crate::cluster::{Cluster, FoundOffset, Isolation, OffsetAt, PartitionError};
@@ -109,7 +111,10 @@ impl PartitionConsumer {
         loop {
             if let Some(opened) = &mut self.current {
                 match opened.records.next() {
-                    Some(Ok(record)) => return Ok(Some(record)),
+                    Some(Ok(record)) => {
+                        self.board.settings.interceptors.on_consume(Consumed::Record(&record));
+                        return Ok(Some(record));
+                    }
                     Some(Err(error)) => {
                         let (place, generation) = (opened.place, opened.generation);
                         if let Some(assignment) = self.board.lock().current(place, generation) {
@@ -168,6 +173,7 @@ impl PartitionConsumer {
             assignment.position = Some(position);
         }
         self.given = Some((progress, position));
+        self.board.settings.interceptors.on_consume(Consumed::Batch(&batch));
         Ok(Some(batch))
     }
 

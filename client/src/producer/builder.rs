@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thalweg_protocol::compression::Codec;
 
+use super::interceptor::{Interceptor, Interceptors};
 use super::{Partitioner, Producer};
 use crate::cluster::Cluster;
 
@@ -53,6 +54,7 @@ pub(super) struct Settings {
     pub(super) idempotent: bool,
     pub(super) partitioner: Partitioner,
     pub(super) create_topics: bool,
+    pub(super) interceptors: Interceptors,
 }
 
 /// What brokers remember of an idempotent producer: its last five batches in each partition.
@@ -73,6 +75,7 @@ impl Default for Settings {
             idempotent: true,
             partitioner: Partitioner::default(),
             create_topics: false,
+            interceptors: Interceptors::none(),
         }
     }
 }
@@ -164,6 +167,12 @@ impl ProducerBuilder {
     /// false: a misspelt name is an error.
     pub fn create_topics(mut self, create: bool) -> Self {
         self.settings.create_topics = create;
+        self
+    }
+
+    /// Shows each record to this interceptor, after those set before it.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.settings.interceptors.add(interceptor);
         self
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use super::error::ProduceError;
+use super::interceptor::Interceptors;
 
 /// Where a record was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,30 +39,68 @@ pub(super) struct Completion {
 
 #[derive(Debug)]
 enum State {
-    /// The tasks that wait, each at the place its future remembers.
-    Waiting(Vec<Option<Waker>>),
+    Waiting(Waiting),
     Done(Result<Receipt, ProduceError>),
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The tasks that wait, each at the place its future remembers.
+    wakers: Vec<Option<Waker>>,
+    /// The records that interceptors are to be told of; none without interceptors.
+    intercepted: Vec<Place>,
+}
+
+/// A record of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    index: i32,
+    timestamp: i64,
 }
 
 impl Completion {
     pub(super) fn new(topic: Arc<str>, partition: i32) -> Self {
-        Completion { topic, partition, state: Mutex::new(State::Waiting(Vec::new())) }
+        Completion { topic, partition, state: Mutex::new(State::Waiting(Waiting::default())) }
     }
 
-    /// Sets the outcome and wakes everybody. Only the first outcome counts.
-    pub(super) fn complete(&self, outcome: Result<Receipt, ProduceError>) {
-        let waiting = {
-            let mut state = self.lock();
-            match &mut *state {
-                State::Done(_) => return,
-                State::Waiting(waiting) => {
-                    let waiting = std::mem::take(waiting);
+    /// Tells the interceptors, sets the outcome and wakes everybody. Only the first outcome counts.
+    pub(super) fn complete(
+        &self,
+        outcome: Result<Receipt, ProduceError>,
+        interceptors: &Interceptors,
+    ) {
+        let wakers = loop {
+            let intercepted = {
+                let mut state = self.lock();
+                let State::Waiting(waiting) = &mut *state else { return };
+                if waiting.intercepted.is_empty() {
+                    let wakers = std::mem::take(&mut waiting.wakers);
                     *state = State::Done(outcome);
-                    waiting
+                    break wakers;
                 }
-            }
+                std::mem::take(&mut waiting.intercepted)
+            };
+            intercepted.into_iter().for_each(|place| self.tell(place, &outcome, interceptors));
         };
-        waiting.into_iter().flatten().for_each(Waker::wake);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn tell(
+        &self,
+        place: Place,
+        outcome: &Result<Receipt, ProduceError>,
+        interceptors: &Interceptors,
+    ) {
+        let metadata = outcome.as_ref().map(|receipt| self.metadata(place, *receipt));
+        interceptors.on_acknowledgement(&self.topic, metadata.as_ref().map_err(|error| *error));
+    }
+
+    fn metadata(&self, place: Place, receipt: Receipt) -> RecordMetadata {
+        RecordMetadata {
+            partition: self.partition,
+            offset: receipt.base_offset.map(|base| base + i64::from(place.index)),
+            timestamp: receipt.log_append_time.unwrap_or(place.timestamp),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -75,15 +114,14 @@ impl Completion {
 #[must_use = "without awaiting it nobody learns whether the record was written"]
 pub struct Delivery {
     completion: Arc<Completion>,
-    /// The record's place in its batch.
-    index: i32,
-    timestamp: i64,
-    place: Option<usize>,
+    place: Place,
+    /// Where its waker is.
+    waits_at: Option<usize>,
 }
 
 impl Delivery {
     pub(super) fn new(completion: Arc<Completion>, index: i32, timestamp: i64) -> Self {
-        Delivery { completion, index, timestamp, place: None }
+        Delivery { completion, place: Place { index, timestamp }, waits_at: None }
     }
 
     /// The partition that the record goes to.
@@ -91,12 +129,13 @@ impl Delivery {
         self.completion.partition
     }
 
-    fn metadata(&self, receipt: Receipt) -> RecordMetadata {
-        RecordMetadata {
-            partition: self.completion.partition,
-            offset: receipt.base_offset.map(|base| base + i64::from(self.index)),
-            timestamp: receipt.log_append_time.unwrap_or(self.timestamp),
-        }
+    /// Has the interceptors told of this record, when its outcome is known.
+    pub(super) fn tell(&self, interceptors: &Interceptors) {
+        let outcome = match &mut *self.completion.lock() {
+            State::Waiting(waiting) => return waiting.intercepted.push(self.place),
+            State::Done(outcome) => outcome.clone(),
+        };
+        self.completion.tell(self.place, &outcome, interceptors);
     }
 }
 
@@ -109,16 +148,19 @@ impl Future for Delivery {
         let completion = delivery.completion.clone();
         let mut state = completion.lock();
         match &mut *state {
-            State::Done(Ok(receipt)) => Poll::Ready(Ok(delivery.metadata(*receipt))),
+            State::Done(Ok(receipt)) => {
+                Poll::Ready(Ok(completion.metadata(delivery.place, *receipt)))
+            }
             State::Done(Err(error)) => Poll::Ready(Err(error.clone())),
             State::Waiting(waiting) => {
                 let waker = context.waker();
-                match delivery.place.and_then(|place| waiting.get_mut(place)) {
+                let wakers = &mut waiting.wakers;
+                match delivery.waits_at.and_then(|at| wakers.get_mut(at)) {
                     Some(Some(known)) => known.clone_from(waker),
                     Some(empty) => *empty = Some(waker.clone()),
                     None => {
-                        delivery.place = Some(waiting.len());
-                        waiting.push(Some(waker.clone()));
+                        delivery.waits_at = Some(wakers.len());
+                        wakers.push(Some(waker.clone()));
                     }
                 }
                 Poll::Pending
@@ -129,9 +171,9 @@ impl Future for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let Some(place) = self.place else { return };
+        let Some(at) = self.waits_at else { return };
         if let State::Waiting(waiting) = &mut *self.completion.lock()
-            && let Some(waker) = waiting.get_mut(place)
+            && let Some(waker) = waiting.wakers.get_mut(at)
         {
             *waker = None;
         }
@@ -150,6 +192,8 @@ mod tests {
     use super::*;
     use crate::producer::error::ProduceFault;
 
+    const NOBODY: &Interceptors = &Interceptors::none();
+
     #[tokio::test]
     async fn every_record_of_a_batch_learns_its_own_offset() {
         let completion = Arc::new(Completion::new("t".into(), 3));
@@ -159,7 +203,7 @@ mod tests {
         let abandoned = Delivery::new(completion.clone(), 2, 1002);
         drop(abandoned);
         let waiting = tokio::spawn(second);
-        completion.complete(Ok(Receipt { base_offset: Some(40), log_append_time: None }));
+        completion.complete(Ok(Receipt { base_offset: Some(40), log_append_time: None }), NOBODY);
         let metadata = RecordMetadata { partition: 3, offset: Some(40), timestamp: 1000 };
         assert_eq!(first.await.unwrap(), metadata);
         let metadata = RecordMetadata { partition: 3, offset: Some(41), timestamp: 1001 };
@@ -170,13 +214,14 @@ mod tests {
     async fn the_first_outcome_counts() {
         let completion = Arc::new(Completion::new("t".into(), 0));
         let delivery = Delivery::new(completion.clone(), 0, 7);
-        completion.complete(Ok(Receipt { base_offset: None, log_append_time: Some(9) }));
-        completion.complete(Err(ProduceError {
+        completion.complete(Ok(Receipt { base_offset: None, log_append_time: Some(9) }), NOBODY);
+        let closed = Err(ProduceError {
             topic: "t".into(),
             partition: Some(0),
             broker: None,
             fault: ProduceFault::Closed,
-        }));
+        });
+        completion.complete(closed, NOBODY);
         let metadata = RecordMetadata { partition: 0, offset: None, timestamp: 9 };
         assert_eq!(delivery.await.unwrap(), metadata);
     }

@@ -32,7 +32,27 @@ struct Reservation<'a> {
 /// A record names a partition that metadata of at least this age does not know.
 const DOUBTFUL_AGE: Duration = Duration::from_secs(1);
 
+/// Enqueues the record as the interceptors want it.
 pub(super) async fn enqueue(
+    cluster: &Arc<Cluster>,
+    shared: &Shared,
+    record: &Record<'_>,
+) -> Result<Delivery, ProduceError> {
+    let interceptors = &shared.settings.interceptors;
+    if interceptors.is_empty() {
+        return enqueue_as_is(cluster, shared, record).await;
+    }
+    let outgoing = interceptors.on_send(record);
+    let outcome = enqueue_as_is(cluster, shared, &outgoing.as_record()).await;
+    match &outcome {
+        // Nothing is locked here, so the interceptor may use the producer.
+        Ok(delivery) => delivery.tell(interceptors),
+        Err(error) => interceptors.on_acknowledgement(&outgoing.topic, Err(error)),
+    }
+    outcome
+}
+
+async fn enqueue_as_is(
     cluster: &Arc<Cluster>,
     shared: &Shared,
     record: &Record<'_>,

@@ -13,6 +13,7 @@ mod enqueue;
 mod error;
 mod exchange;
 mod identity;
+mod interceptor;
 mod lineup;
 mod murmur2;
 mod partitioner;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::{Delivery, RecordMetadata};
 pub use error::{Attempt, ProduceError, ProduceFault};
+pub use interceptor::{Interceptor, OutgoingHeader, OutgoingRecord};
 pub use partitioner::{ChoosePartition, Partitioner};
 
 use crate::cluster::Cluster;

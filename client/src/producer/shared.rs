@@ -11,6 +11,7 @@ use super::accumulator::Accumulator;
 use super::builder::Settings;
 use super::delivery::{Completion, Receipt};
 use super::error::{ProduceError, ProduceFault};
+use super::interceptor::Interceptors;
 use super::routes::Routes;
 use crate::cluster::Topic;
 
@@ -126,7 +127,8 @@ impl Shared {
     pub(super) fn register(&self, completion: &Arc<Completion>) {
         let mut incomplete = lock(&self.incomplete);
         if incomplete.is_abandoned {
-            completion.complete(Err(abandoned(completion)));
+            // No record is in it yet, so there is no interceptor to tell.
+            completion.complete(Err(abandoned(completion)), &Interceptors::none());
             return;
         }
         incomplete.batches.insert(address(completion), completion.clone());
@@ -139,7 +141,7 @@ impl Shared {
         reserved: usize,
         outcome: Result<Receipt, ProduceError>,
     ) {
-        completion.complete(outcome);
+        completion.complete(outcome, &self.settings.interceptors);
         self.memory.add_permits(reserved);
         lock(&self.incomplete).batches.remove(&address(completion));
     }
@@ -161,7 +163,7 @@ impl Shared {
             std::mem::take(&mut incomplete.batches)
         };
         for completion in batches.into_values() {
-            completion.complete(Err(abandoned(&completion)));
+            completion.complete(Err(abandoned(&completion)), &self.settings.interceptors);
         }
         // Nobody gives memory back any more, and nobody shall wait for it.
         self.memory.add_permits(self.settings.buffer_memory);

@@ -13,8 +13,8 @@ use super::member::Member;
 use super::shared::Shared;
 use super::{Consumer, STEPS_MAX};
 use crate::cluster::{Cluster, Isolation};
-use crate::consumer::PartitionConsumer;
 use crate::consumer::builder::{OffsetReset, Settings};
+use crate::consumer::{Interceptor, PartitionConsumer};
 
 /// The settings of a [`Consumer`].
 #[must_use = "a builder does nothing until it builds"]
@@ -175,6 +175,12 @@ impl GroupConsumerBuilder {
     /// Tells this listener what rebalances bring and take.
     pub fn on_rebalance(mut self, listener: impl RebalanceListener) -> Self {
         self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// Shows what is read and committed to this interceptor, after those set before it.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.records.interceptors.add(interceptor);
         self
     }
 

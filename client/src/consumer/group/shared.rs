@@ -127,14 +127,17 @@ impl Shared {
             return Ok(());
         }
         let partitions = offsets.len();
-        let outcome = self.commit_some(offsets).await;
+        let outcome = self.commit_some(&offsets).await;
+        if outcome.is_ok() {
+            self.board.settings.interceptors.on_commit(&self.group, &offsets);
+        }
         if let Some(observer) = &self.cluster.options.observer {
             observer.on_commit(&self.group, partitions, outcome.is_ok());
         }
         outcome
     }
 
-    async fn commit_some(&self, offsets: Offsets) -> Result<(), CommitError> {
+    async fn commit_some(&self, offsets: &Offsets) -> Result<(), CommitError> {
         let _turn = self.commit_turn.lock().await;
         let options = self.cluster.options.clone();
         let deadline = Instant::now() + options.operation_timeout;
@@ -144,11 +147,11 @@ impl Shared {
             if committer.generation < 0 {
                 return Err(CommitError::NotAMember(self.group.clone()));
             }
-            let attempt = self.cluster.commit_group_offsets(&self.group, &committer, &offsets);
-            let Err(error) = self.judge(&offsets, attempt.await?) else { return Ok(()) };
+            let attempt = self.cluster.commit_group_offsets(&self.group, &committer, offsets);
+            let Err(error) = self.judge(offsets, attempt.await?) else { return Ok(()) };
             failures += 1;
             let delay = options.retry_backoff.delay(failures, &self.cluster.jitter);
-            if !self.may_retry(&error, &committer, &offsets) || Instant::now() + delay >= deadline {
+            if !self.may_retry(&error, &committer, offsets) || Instant::now() + delay >= deadline {
                 return Err(error);
             }
             tracing::debug!(%error, "committing again");
