@@ -1,5 +1,5 @@
-//! Consumer groups, of both protocols, whose members join, leave, crash and stall while records keep coming: what
-//! happened is recorded, and the checker finds no rule broken.
+//! Consumer groups, of both protocols, whose members join, leave, crash and stall while records keep
+//! coming: what happened is recorded, and the checker finds no rule broken.
 //!
 //! Every member has a thread and an event loop of its own, so that a member that stalls stalls
 //! altogether, heartbeats and all, and one that crashes says goodbye to nobody. HISTORY_SEED and
