@@ -10,6 +10,14 @@
 //! [`PartitionConsumer`](consumer::PartitionConsumer) reads partitions that it is told.
 //! [`Admin`](admin::Admin) creates, describes and alters. The protocol itself is re-exported as
 //! [`protocol`], and [`Client::request`] sends any message of it.
+//!
+//! # Spans
+//!
+//! At debug level, `tracing` has a span for each produce request until it is answered (`produce`:
+//! `broker`, `partitions`, `bytes`, `attempt`), each fetch answer that has records, while it is
+//! taken apart (`fetch`: `broker`, `partitions`, `bytes`), each round of a rebalance (`rebalance`:
+//! `group`) and each commit (`commit`: `group`, `partitions`). There is none for a record: a trace
+//! travels with its record by [`Record::traced`], or an [`Interceptor`](producer::Interceptor).
 
 mod address;
 pub mod admin;

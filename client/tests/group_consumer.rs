@@ -579,3 +579,25 @@ async fn whoever_watches_is_told() {
     assert_eq!(counts.get("Produce unanswered"), 1);
     assert_eq!(counts.get("JoinGroup answered"), 2);
 }
+
+#[tokio::test]
+async fn commits_tell_the_epoch_of_the_last_record_processed() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 1);
+    for epoch in [3, 3, 5, 8] {
+        cluster.state().partition("t", 0).unwrap().leader_epoch = epoch;
+        fill(&cluster, 0, 1);
+    }
+    let mut consumer = builder(&cluster).await.build();
+    let mut last = None;
+    for offset in 0..40 {
+        let record = next(&mut consumer).await.unwrap();
+        assert_eq!(record.offset, offset);
+        if offset % 10 == 9 {
+            consumer.commit().await.unwrap();
+        }
+        last = Some(record);
+    }
+    consumer.commit_record(&last.unwrap()).await.unwrap();
+    assert_eq!(cluster.with_group("g", |group| group.epochs.clone()), [3, 3, 5, 8, 8]);
+}

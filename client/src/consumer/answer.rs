@@ -41,7 +41,7 @@ impl Fetcher {
                 }
                 // A reset: the position changes when the caller has had what was read before it.
                 let (place, generation) = (look_up.place, look_up.generation);
-                let content = Content::Skipped(offset);
+                let content = Content::Skipped { next_offset: offset, epoch: None };
                 board.push(Chunk { place, generation, content, bytes: 0 });
             }
             // Looking up has its own patience; when that is over, so is the reading.
@@ -89,6 +89,16 @@ impl Fetcher {
             let rack = endpoint.rack.as_ref().map(|rack| Arc::from(rack.as_str()));
             Some(Broker { id: NodeId(leader), address, rack })
         };
+        let records = || {
+            let partitions = responses.iter().flat_map(|topic| &topic.partitions);
+            let bytes = partitions.filter_map(|data| data.records.as_ref());
+            bytes.map(|records| records.len()).filter(|bytes| *bytes > 0)
+        };
+        // An answer without records is no news: it comes as often as the long poll ends.
+        let _span = records().next().map(|_| {
+            let (partitions, bytes) = (records().count(), records().sum::<usize>());
+            tracing::debug_span!("fetch", %broker, partitions, bytes).entered()
+        });
         let mut is_answered = vec![false; asked.len()];
         let whole = ErrorCode::from(error_code);
         for topic in responses.into_iter().filter(|_| whole.is_none()) {

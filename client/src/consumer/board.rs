@@ -64,21 +64,43 @@ pub(super) struct Assignment {
 /// How far the caller has got in a partition since the last seek: the offset after the last record
 /// that it was given and has since come back for more. Whoever commits reads it at any time.
 #[derive(Debug)]
-pub(super) struct Progress(AtomicI64);
+pub(super) struct Progress {
+    offset: AtomicI64,
+    /// From which offset on what was read is of which leader epoch. There are two entries, as what
+    /// was begun last may not have been processed.
+    epochs: Mutex<[(i64, Option<i32>); 2]>,
+}
 
 impl Progress {
     const UNKNOWN: i64 = -1;
 
     fn at(offset: Option<i64>) -> Arc<Self> {
-        Arc::new(Progress(AtomicI64::new(offset.unwrap_or(Progress::UNKNOWN))))
+        let offset = AtomicI64::new(offset.unwrap_or(Progress::UNKNOWN));
+        Arc::new(Progress { offset, epochs: Mutex::new([(i64::MAX, None); 2]) })
     }
 
     pub(super) fn set(&self, offset: i64) {
-        self.0.store(offset, Ordering::Relaxed);
+        // What was noted of the epoch before is to be seen with it.
+        self.offset.store(offset, Ordering::Release);
+    }
+
+    /// What is read from `start` on has this leader epoch. To be said before it is processed.
+    pub(super) fn begin(&self, start: i64, epoch: Option<i32>) {
+        let mut epochs = self.epochs.lock().expect("no one panics while holding this lock");
+        let [_, last] = *epochs;
+        if last.0 == i64::MAX || last.1 != epoch {
+            *epochs = [last, (start, epoch)];
+        }
+    }
+
+    /// The leader epoch of the last record before `offset`, if that is known.
+    pub(super) fn epoch_before(&self, offset: i64) -> Option<i32> {
+        let epochs = self.epochs.lock().expect("no one panics while holding this lock");
+        epochs.iter().rev().find(|(start, _)| *start < offset).and_then(|(_, epoch)| *epoch)
     }
 
     pub(super) fn get(&self) -> Option<i64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|offset| *offset >= 0)
+        Some(self.offset.load(Ordering::Acquire)).filter(|offset| *offset >= 0)
     }
 }
 
@@ -119,8 +141,12 @@ pub(super) enum Content {
         view: BatchView,
         start: i64,
     },
-    /// Only offsets without records for the caller: the next one is this.
-    Skipped(i64),
+    /// Only offsets without records for the caller.
+    Skipped {
+        next_offset: i64,
+        /// The leader epoch of the last one, if known.
+        epoch: Option<i32>,
+    },
     Failed(ConsumeError),
 }
 

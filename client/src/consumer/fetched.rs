@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use thalweg_protocol::batch::EndTxnMarker;
 use thalweg_protocol::batch::TransactionResult;
-use thalweg_protocol::batch::{BatchError, BatchView, Batches};
+use thalweg_protocol::batch::{BatchError, BatchHeader, BatchView, Batches};
 use thalweg_protocol::messages::fetch::AbortedTransaction;
 
 use super::board::Content;
@@ -72,13 +72,16 @@ impl Reading<'_> {
         } else {
             let next_offset = header.next_offset().max(self.start);
             // Many in a row need only the last.
-            if let Some((Content::Skipped(offset), _)) = fetched.contents.last_mut() {
-                *offset = next_offset;
-            } else {
-                fetched.contents.push((Content::Skipped(next_offset), 0));
-            }
+            fetched.contents.pop_if(|(content, _)| matches!(content, Content::Skipped { .. }));
+            let epoch = known_epoch(&header);
+            fetched.contents.push((Content::Skipped { next_offset, epoch }, 0));
         }
     }
+}
+
+/// The leader epoch that the batch was written in.
+pub(super) fn known_epoch(header: &BatchHeader) -> Option<i32> {
+    Some(header.partition_leader_epoch).filter(|epoch| *epoch >= 0)
 }
 
 /// The producers whose open transaction, at this point of the log, will turn out aborted.
@@ -169,7 +172,7 @@ mod tests {
     fn summary(fetched: &Fetched) -> Vec<(&str, i64)> {
         let describe = |(content, _): &_| match content {
             Content::Batch { view, .. } => ("batch", view.header().base_offset),
-            Content::Skipped(offset) => ("skipped", *offset),
+            Content::Skipped { next_offset, .. } => ("skipped", *next_offset),
             Content::Failed(_) => unreachable!(),
         };
         fetched.contents.iter().map(describe).collect()

@@ -34,6 +34,7 @@ use crate::cluster::{Cluster, FoundOffset, Isolation, OffsetAt, PartitionError};
 use crate::topic_partition::TopicPartition;
 use board::{Assignment, Board, Chunk, Content, Progress};
 use builder::{Settings, unbegun};
+use fetched::known_epoch;
 use fetcher::Fetcher;
 
 /// Reads partitions, without a group: nobody else keeps track of what has been read.
@@ -311,7 +312,8 @@ impl PartitionConsumer {
         let (view, start) = match content {
             Content::Batch { view, start } => (view, start),
             Content::Failed(error) => return Err(error),
-            Content::Skipped(next_offset) => {
+            Content::Skipped { next_offset, epoch } => {
+                assignment.progress.begin(next_offset.saturating_sub(1), epoch);
                 assignment.set_position(next_offset);
                 return Ok(None);
             }
@@ -322,6 +324,8 @@ impl PartitionConsumer {
             return Ok(None);
         }
         let (source, progress) = (assignment.partition.clone(), assignment.progress.clone());
+        let header = view.header();
+        progress.begin(header.base_offset.max(start), known_epoch(header));
         let batch = RecordBatch::new(source, view, start, settings.batch_bytes_max);
         Ok(Some(Arrived { batch, progress, place, generation }))
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use thalweg_protocol::batch::{BatchView, Record, RecordError, RecordRef, RecordRefs, Records};
 
 use super::error::{ConsumeError, ConsumeFault};
+use super::fetched::known_epoch;
 use crate::topic_partition::TopicPartition;
 
 /// A record that was read. It shares the memory of the answer it came in: keeping one keeps that
@@ -16,6 +17,8 @@ use crate::topic_partition::TopicPartition;
 pub struct ConsumerRecord {
     /// Where it was read.
     pub source: Arc<TopicPartition>,
+    /// The epoch of the leader that wrote it, if known (KIP-320).
+    pub leader_epoch: Option<i32>,
     record: Record,
 }
 
@@ -111,8 +114,9 @@ impl IntoIterator for RecordBatch {
             Ok(records) => (Some(records), None),
             Err(error) => (None, Some(self.unreadable(error))),
         };
-        let end = self.view.header().next_offset();
-        IntoRecords { source: self.source, next: self.start, end, records, failure }
+        let (end, leader_epoch) =
+            (self.view.header().next_offset(), known_epoch(self.view.header()));
+        IntoRecords { source: self.source, leader_epoch, next: self.start, end, records, failure }
     }
 }
 
@@ -120,6 +124,7 @@ impl IntoIterator for RecordBatch {
 #[derive(Debug)]
 pub struct IntoRecords {
     source: Arc<TopicPartition>,
+    leader_epoch: Option<i32>,
     /// The lowest offset to give next.
     next: i64,
     /// The offset after the batch.
@@ -157,7 +162,8 @@ impl Iterator for IntoRecords {
                 Ok(record) if record.offset < self.next => {}
                 Ok(record) => {
                     self.next = record.offset.saturating_add(1);
-                    return Some(Ok(ConsumerRecord { source: self.source.clone(), record }));
+                    let (source, leader_epoch) = (self.source.clone(), self.leader_epoch);
+                    return Some(Ok(ConsumerRecord { source, leader_epoch, record }));
                 }
                 Err(error) => return Some(Err(unreadable(&self.source, self.next, error))),
             }

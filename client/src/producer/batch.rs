@@ -40,6 +40,8 @@ pub(super) struct Batch {
     pub(super) deadline: Instant,
     pub(super) stamp: Option<Stamp>,
     pub(super) is_in_flight: bool,
+    /// How often it has been sent.
+    pub(super) attempts: u32,
     /// Whether an attempt may have written it, for all that is known.
     pub(super) may_be_written: bool,
     /// How the last attempt failed, and whom it was made to.
@@ -65,6 +67,7 @@ impl Batch {
                 deadline: opened_at + settings.delivery_timeout,
                 stamp: None,
                 is_in_flight: false,
+                attempts: 0,
                 may_be_written: false,
                 last: None,
             }),

@@ -157,6 +157,7 @@ impl Lineup {
     pub(super) fn on_sent(&mut self, key: BatchKey) {
         if let Some(batch) = self.get_mut(key) {
             batch.is_in_flight = true;
+            batch.attempts = batch.attempts.saturating_add(1);
             self.in_flight += 1;
         }
     }

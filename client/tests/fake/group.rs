@@ -38,6 +38,8 @@ pub(crate) struct Group {
     pub(crate) offsets: BTreeMap<(String, i32), (i64, String)>,
     /// Every commit that was taken, in order: whose, and up to where.
     pub(crate) commits: Vec<(String, i32, i64)>,
+    /// The leader epoch told with each commit.
+    pub(crate) epochs: Vec<i32>,
     next_id: u32,
 }
 
@@ -335,6 +337,7 @@ pub(super) fn commit(
                 let note = it.committed_metadata.as_ref().map(ToString::to_string);
                 let at = (topic.name.to_string(), it.partition_index);
                 group.offsets.insert(at, (it.committed_offset, note.unwrap_or_default()));
+                group.epochs.push(it.committed_leader_epoch);
                 let member = request.member_id.to_string();
                 group.commits.push((member, it.partition_index, it.committed_offset));
             }

@@ -26,7 +26,10 @@ impl Consumer {
     ///
     /// Cancel-safe, in that nothing is left behind; it may have been carried out.
     pub async fn commit_record(&self, record: &ConsumerRecord) -> Result<(), CommitError> {
-        let next = CommittedOffset::new(record.offset.saturating_add(1));
+        let next = CommittedOffset {
+            leader_epoch: record.leader_epoch,
+            ..CommittedOffset::new(record.offset.saturating_add(1))
+        };
         self.shared.commit(vec![(TopicPartition::clone(&record.source), next)]).await
     }
 

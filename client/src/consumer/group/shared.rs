@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use thalweg_protocol::{ErrorCode, KafkaStr};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::builder::{GroupProtocol, GroupSettings};
@@ -115,7 +116,11 @@ impl Shared {
         let reached = board.assigned().filter(|it| wanted(&it.partition)).filter_map(|it| {
             let offset = it.progress.get()?;
             let is_new = last_committed.get(&*it.partition) != Some(&offset);
-            is_new.then(|| (TopicPartition::clone(&it.partition), CommittedOffset::new(offset)))
+            is_new.then(|| {
+                let leader_epoch = it.progress.epoch_before(offset);
+                let next = CommittedOffset { leader_epoch, ..CommittedOffset::new(offset) };
+                (TopicPartition::clone(&it.partition), next)
+            })
         });
         reached.collect()
     }
@@ -127,7 +132,8 @@ impl Shared {
             return Ok(());
         }
         let partitions = offsets.len();
-        let outcome = self.commit_some(&offsets).await;
+        let span = tracing::debug_span!("commit", group = %self.group, partitions);
+        let outcome = self.commit_some(&offsets).instrument(span).await;
         if outcome.is_ok() {
             self.board.settings.interceptors.on_commit(&self.group, &offsets);
         }

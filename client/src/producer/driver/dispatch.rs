@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use futures_util::FutureExt;
 use thalweg_protocol::NodeId;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Driver, Event};
 use crate::address::BrokerAddress;
@@ -125,12 +126,26 @@ impl Driver {
     fn send(&mut self, node: NodeId, connection: &Connection, mut sent: Vec<Sent>) {
         sent.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         let timeout = self.cluster.options.request_timeout;
-        let exchange = Exchange::begin(connection, &sent, &self.shared.settings, timeout);
         let broker = connection.broker().clone();
+        let span = tracing::debug_span!(
+            "produce",
+            %broker,
+            partitions = sent.len(),
+            bytes = sent.iter().map(|batch| batch.bytes.len()).sum::<usize>(),
+            attempt = self.attempt(&sent),
+        );
+        let exchange =
+            span.in_scope(|| Exchange::begin(connection, &sent, &self.shared.settings, timeout));
         let answered = async move {
             let outcome = exchange.end().await;
             Event::Answered { node, broker, sent, outcome }
         };
-        self.events.push(answered.boxed());
+        self.events.push(answered.instrument(span).boxed());
+    }
+
+    /// The most attempts, this one included, that any of the batches has had.
+    fn attempt(&self, sent: &[Sent]) -> u32 {
+        let batches = sent.iter().filter_map(|it| self.parts[it.slot].lineup.get(it.key));
+        batches.map(|batch| batch.attempts).max().unwrap_or_default()
     }
 }

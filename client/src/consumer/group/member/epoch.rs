@@ -10,6 +10,7 @@ use thalweg_protocol::KafkaStr;
 use thalweg_protocol::messages::ConsumerGroupHeartbeatRequest;
 use thalweg_protocol::messages::consumer_group_heartbeat::TopicPartitions;
 use tokio::time::sleep;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{LEAVE_TIMEOUT, Member, Turn};
@@ -87,7 +88,8 @@ impl Member {
                 turn => return Err(turn),
             };
             while let Some(wanted) = target.take() {
-                self.reconcile(wanted).await?;
+                let span = tracing::debug_span!("rebalance", group = %self.shared.group);
+                self.reconcile(wanted).instrument(span).await?;
                 target = self.next_target.take();
             }
             if std::mem::take(&mut self.wants_rejoin) {

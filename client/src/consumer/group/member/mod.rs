@@ -21,6 +21,7 @@ use thalweg_protocol::messages::LeaveGroupRequest;
 use thalweg_protocol::messages::leave_group::MemberIdentity;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
+use tracing::Instrument;
 
 use self::epoch::Target;
 use self::lead::Led;
@@ -146,11 +147,16 @@ impl Member {
         } else if self.shared.settings.auto_commit.is_some() {
             self.shared.commit_bell.notify_one();
         }
+        let span = tracing::debug_span!("rebalance", group = %self.shared.group);
+        self.rebalance().instrument(span).await?;
+        Err(self.next_turn().await)
+    }
+
+    async fn rebalance(&mut self) -> Result<(), Turn> {
         let joined = self.join().await?;
         let assigned = self.sync(&joined).await?;
         self.failures = 0;
-        self.take_over(assigned).await?;
-        Err(self.next_turn().await)
+        self.take_over(assigned).await
     }
 
     /// Whether it keeps its partitions through a rebalance, which all its assignors must allow.
