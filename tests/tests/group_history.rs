@@ -1,4 +1,4 @@
-//! Consumer groups, of both protocols, whose members join, leave, crash and stall while records keep
+//! Consumer groups of both protocols, whose members join, leave, crash and stall while records keep
 //! coming: what happened is recorded, and the checker finds no rule broken.
 //!
 //! Every member has a thread and an event loop of its own, so that a member that stalls stalls
