@@ -441,6 +441,19 @@ fn clients_see_the_offsets_topic_and_cannot_write_to_it() {
     let offsets = topics.find(|it| it.name.as_deref() == Some(OFFSETS)).expect("it is listed");
     assert_eq!((offsets.is_internal, offsets.partitions.len()), (true, 16));
 
+    let more = m::CreatePartitionsRequest {
+        topics: vec![m::create_partitions::CreatePartitionsTopic {
+            name: OFFSETS.into(),
+            count: 50,
+            ..Default::default()
+        }],
+        timeout_ms: 10_000,
+        ..Default::default()
+    };
+    let refused = wire.call(&more, 3).unwrap();
+    let code = ErrorCode::from(refused.results[0].error_code);
+    assert_eq!(code, ErrorCode::InvalidTopicException, "every group would be elsewhere");
+
     let request = topic::produce_request(OFFSETS, 0, topic::batch(&["x"]), -1);
     let produced = wire.call(&request, 9).unwrap();
     let code = ErrorCode::from(produced.responses[0].partition_responses[0].error_code);
@@ -467,6 +480,45 @@ fn clients_see_the_offsets_topic_and_cannot_write_to_it() {
         })
         .sum();
     assert_eq!(batches, 1);
+    broker.stop();
+}
+
+#[test]
+fn whoever_makes_the_offsets_topic_makes_it_compacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path());
+    let mut wire = broker.connect();
+    let by_name = |name: &str| m::MetadataRequest {
+        topics: Some(vec![m::metadata::MetadataRequestTopic {
+            name: Some(KafkaStr::copied_from(name)),
+            ..Default::default()
+        }]),
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    };
+    let transactions = wire.call(&by_name("__transaction_state"), 9).unwrap();
+    let code = ErrorCode::from(transactions.topics[0].error_code);
+    assert_eq!(code, ErrorCode::UnknownTopicOrPartition);
+    // A lag exporter may well ask before any group does.
+    let offsets = eventually("the topic is there", || {
+        let metadata = wire.call(&by_name("__consumer_offsets"), 9).unwrap();
+        metadata.topics.into_iter().next().filter(|topic| topic.error_code == 0)
+    });
+    assert_eq!(offsets.partitions.len(), 16);
+    let describe = m::DescribeConfigsRequest {
+        resources: vec![m::describe_configs::DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: "__consumer_offsets".into(),
+            configuration_keys: Some(vec!["cleanup.policy".into(), "write.caching".into()]),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let described = wire.call(&describe, 4).unwrap();
+    let configs = described.results[0].configs.iter();
+    let values: Vec<_> =
+        configs.map(|config| config.value.as_ref().map(ToString::to_string)).collect();
+    assert_eq!(values, [Some("compact".to_owned()), Some("false".to_owned())]);
     broker.stop();
 }
 

@@ -29,6 +29,9 @@ use super::{load, upkeep};
 use crate::node::Node;
 use crate::partition::Partition;
 
+/// How soon a load that failed is tried again, and how seldom at last.
+const LOAD_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const LOAD_AGAIN_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 /// Groups whose time has come that are dealt with before others have their turn.
 const DUE_TOGETHER: usize = 64;
 
@@ -133,13 +136,18 @@ impl Coordinator {
     }
 
     async fn load(&self) {
-        let groups = load::groups(self).await;
-        if self.is_ended() {
-            return;
-        }
-        let Some(groups) = groups else {
-            self.end();
-            return;
+        let mut pause = LOAD_AGAIN_AFTER;
+        let groups = loop {
+            let groups = load::groups(self).await;
+            if self.is_ended() {
+                return;
+            }
+            match groups {
+                Some(groups) => break groups,
+                // What cannot be read now may be readable later; until then nothing is served.
+                None => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(LOAD_AGAIN_AT_LEAST_EVERY);
         };
         let ids = groups.ids();
         self.state.borrow_mut().groups = groups;

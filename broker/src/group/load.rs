@@ -3,6 +3,7 @@
 
 use thalweg_protocol::batch::{BatchView, Batches, RecordError};
 use thalweg_protocol::group_record::{self, Record};
+use thalweg_storage::error::ReadError;
 use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -66,7 +67,17 @@ impl Loading {
         let partition = &coordinator.partition;
         let (mut offset, end) = (partition.log_start_offset(), partition.high_watermark());
         while offset < end && !coordinator.is_ended() {
-            let chunks = partition.read_committed(offset, CHUNK_BYTES).await?;
+            let chunks = match partition.read_committed(offset, CHUNK_BYTES).await {
+                Ok(chunks) => chunks,
+                // Retention was faster.
+                Err(PartitionError::Read(ReadError::OutOfRange { log_start_offset, .. }))
+                    if offset < log_start_offset =>
+                {
+                    offset = log_start_offset;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let before = offset;
             for batch in chunks.into_iter().flat_map(Batches::new) {
                 let batch = batch.map_err(PartitionError::Corrupt)?;

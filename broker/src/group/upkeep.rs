@@ -58,9 +58,11 @@ async fn forget_deleted_topics(coordinator: &Coordinator, before: &Arc<Image>, n
     if !names.into_iter().any(|name| was_deleted(&KafkaStr::copied_from(name))) {
         return;
     }
-    // What was committed to a topic made anew under the same name stays.
+    // What was committed to a topic made anew under the same name stays, even if this broker has
+    // not heard of that one yet.
     let is_gone = |name: &KafkaStr, id: Uuid| {
-        was_deleted(name) && now.topic(name).is_none_or(|new| new.id != id)
+        let is_of_old = before.topic(name).is_some_and(|old| id.is_nil() || id == old.id);
+        was_deleted(name) && is_of_old && now.topic(name).is_none_or(|new| new.id != id)
     };
     for some in coordinator.group_ids().chunks(TOGETHER) {
         for id in some {

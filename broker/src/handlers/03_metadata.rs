@@ -112,7 +112,9 @@ async fn answer(
     if topic_name::check(&name).is_err() {
         return refused(ErrorCode::InvalidTopicException);
     }
-    if !may_create || !node.config().kafka.auto_create_topics {
+    let may_be_made =
+        *name != *topic_name::TRANSACTION_STATE && node.config().kafka.auto_create_topics;
+    if !may_create || !may_be_made {
         return refused(ErrorCode::UnknownTopicOrPartition);
     }
     match auto_create(shard, &name).await {

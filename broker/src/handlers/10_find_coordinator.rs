@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use futures_util::future::join_all;
 use thalweg_protocol::messages::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
 };
@@ -36,10 +37,9 @@ pub(super) async fn handle(
             ..FindCoordinatorResponse::default()
         };
     }
-    let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
-    for key in request.coordinator_keys {
-        coordinators.push(find(shard, request.key_type, key).await);
-    }
+    // Side by side: partitions without a leader are waited for once, not once a key.
+    let keys = request.coordinator_keys.into_iter();
+    let coordinators = join_all(keys.map(|key| find(shard, request.key_type, key))).await;
     FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() }
 }
 

@@ -1,7 +1,11 @@
 //! Heartbeat (key 12), versions 0–4. REBALANCE_IN_PROGRESS tells a member to join again.
+//!
+//! A coordinator that is still loading answers that all is well, as Kafka's does: clients know no
+//! other answer, and sessions begin when it has loaded.
 
 use std::rc::Rc;
 
+use thalweg_protocol::ErrorCode;
 use thalweg_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
 use super::offsets_topic::{check_group_id, with_coordinator};
@@ -28,7 +32,10 @@ pub(super) async fn handle(
         }
     };
     HeartbeatResponse {
-        error_code: outcome.err().map_or(0, |code| code.code()),
+        error_code: match outcome {
+            Ok(()) | Err(ErrorCode::CoordinatorLoadInProgress) => ErrorCode::None.code(),
+            Err(code) => code.code(),
+        },
         ..HeartbeatResponse::default()
     }
 }

@@ -10,8 +10,8 @@ use thalweg_protocol::messages::create_partitions::{
     CreatePartitionsTopicResult,
 };
 
-use super::error_map;
 use super::topic_creation::{PARTITIONS_MAX, Refusal, propose, wait_until_led};
+use super::{error_map, topic_name};
 use crate::controller::command::Command;
 use crate::controller::placement;
 use crate::server::connection::Connection;
@@ -51,6 +51,11 @@ async fn add(
         let message = format!("topic '{}' does not exist", wanted.name);
         Refusal::new(ErrorCode::UnknownTopicOrPartition, message)
     })?;
+    if topic_name::is_internal(&topic.name) {
+        // A group is found by the number of partitions: with another one its offsets would be lost.
+        let message = format!("the partitions of '{}' stay as many as they are", topic.name);
+        return Err(Refusal::new(ErrorCode::InvalidTopicException, message));
+    }
     let (now, count) = (topic.partition_count(), wanted.count);
     if count <= now || count > PARTITIONS_MAX {
         let message = format!("topic '{}' has {now} partitions; it cannot get {count}", topic.name);

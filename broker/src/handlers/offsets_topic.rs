@@ -8,9 +8,10 @@ use std::time::Duration;
 use thalweg_protocol::{ErrorCode, KafkaStr};
 use uuid::Uuid;
 
-use super::topic_creation::{WantedTopic, create, plan, wait_until_led};
+use super::topic_creation::{WantedTopic, create, plan, wait_until_led, wait_until_partition_led};
 use crate::controller::image::Topic;
 use crate::group::coordinator::Coordinator;
+use crate::group::turn::GroupSettings;
 use crate::group::{OFFSETS_TOPIC, partition_of};
 use crate::shard::Shard;
 
@@ -25,20 +26,11 @@ async fn ensure(here: &Rc<Shard>) -> Result<Arc<Topic>, ErrorCode> {
     if let Some(topic) = here.node.topic(OFFSETS_TOPIC) {
         return Ok(topic);
     }
-    let settings = here.node.config().kafka.groups.clone();
-    let config = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
     let wanted = WantedTopic {
         name: OFFSETS_TOPIC.to_owned(),
-        partitions: settings.offsets_topic_partitions,
+        partitions: -1,
         replication_factor: -1,
-        assignments: Vec::new(),
-        configs: vec![
-            config("cleanup.policy", "compact"),
-            config("compression.type", "producer"),
-            config("segment.bytes", &settings.offsets_topic_segment_bytes.to_string()),
-            // An offset that was acknowledged must not come back older, whatever topics do.
-            config("write.caching", "false"),
-        ],
+        ..WantedTopic::default()
     };
     let unavailable = |why: &dyn std::fmt::Display| {
         tracing::warn!(%why, "{OFFSETS_TOPIC} cannot be created");
@@ -60,6 +52,30 @@ async fn ensure(here: &Rc<Shard>) -> Result<Arc<Topic>, ErrorCode> {
     here.node.topic(OFFSETS_TOPIC).ok_or(ErrorCode::CoordinatorNotAvailable)
 }
 
+/// The topic as it must be, whoever has it made: what retention deletes, groups have forgotten.
+pub(super) fn completed(mut wanted: WantedTopic, settings: &GroupSettings) -> WantedTopic {
+    if wanted.name != OFFSETS_TOPIC {
+        return wanted;
+    }
+    if wanted.partitions == -1 && wanted.assignments.is_empty() {
+        wanted.partitions = settings.offsets_topic_partitions;
+    }
+    let segment_bytes = settings.offsets_topic_segment_bytes.to_string();
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("compression.type", "producer"),
+        ("segment.bytes", &segment_bytes),
+        // An offset that was acknowledged must not come back older, whatever topics do.
+        ("write.caching", "false"),
+    ];
+    for (name, value) in configs {
+        if wanted.configs.iter().all(|(given, _)| given != name) {
+            wanted.configs.push((name.to_owned(), Some(value.to_owned())));
+        }
+    }
+    wanted
+}
+
 /// The group's partition: the topic's id and the number. A partition that is just being made, or
 /// opened after a start, gets a moment to find its leader.
 pub(super) async fn partition_for(
@@ -69,7 +85,7 @@ pub(super) async fn partition_for(
     let topic = ensure(here).await?;
     let partition = partition_of(group_id, topic.partition_count());
     if here.node.leaders.get(topic.id, partition).is_none() {
-        wait_until_led(here, topic.id, topic.partitions.len(), ELECTION_PATIENCE).await;
+        wait_until_partition_led(here, topic.id, partition, ELECTION_PATIENCE).await;
     }
     Ok((topic.id, partition))
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::error_map;
-use super::topic_name;
+use super::{offsets_topic, topic_name};
 use crate::controller::command::Command;
 use crate::controller::image::{Assignment, Image};
 use crate::controller::placement;
@@ -66,6 +66,7 @@ pub(super) fn plan(
     wanted: WantedTopic,
 ) -> Result<PlannedTopic, Refusal> {
     let config = shard.node.config();
+    let wanted = offsets_topic::completed(wanted, &config.kafka.groups);
     topic_name::check(&wanted.name)
         .map_err(|error| Refusal::new(ErrorCode::InvalidTopicException, error))?;
     if image.topic(&wanted.name).is_some() {
@@ -140,12 +141,27 @@ pub(super) async fn wait_until_led(
     partitions: usize,
     patience: Duration,
 ) {
+    let is_led = |partition| here.node.leaders.get(topic, partition).is_some();
+    wait_for_leaders(here, patience, || (0..).take(partitions).all(is_led)).await;
+}
+
+/// Waits until one partition has a leader, at most `patience`.
+pub(super) async fn wait_until_partition_led(
+    here: &Shard,
+    topic: Uuid,
+    partition: i32,
+    patience: Duration,
+) {
+    let is_led = || here.node.leaders.get(topic, partition).is_some();
+    wait_for_leaders(here, patience, is_led).await;
+}
+
+async fn wait_for_leaders(here: &Shard, patience: Duration, are_there: impl Fn() -> bool) {
     let mut changes = here.node.leaders.subscribe();
     let led = async {
         loop {
             changes.mark_unchanged();
-            let leader = |partition| here.node.leaders.get(topic, partition).is_some();
-            if (0..).take(partitions).all(leader) || changes.changed().await.is_err() {
+            if are_there() || changes.changed().await.is_err() {
                 return;
             }
         }

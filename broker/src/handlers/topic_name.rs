@@ -2,7 +2,12 @@
 
 use thiserror::Error;
 
+use crate::group::OFFSETS_TOPIC;
+
 const LENGTH_MAX: usize = 249;
+
+/// The transaction coordinators' topic, which there is no use for yet.
+pub(super) const TRANSACTION_STATE: &str = "__transaction_state";
 
 /// Why a name is refused.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -31,7 +36,7 @@ pub(super) fn check(name: &str) -> Result<(), InvalidTopicName> {
 
 /// Whether the topic is one of the system's own.
 pub(super) fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state")
+    matches!(name, OFFSETS_TOPIC | TRANSACTION_STATE)
 }
 
 #[cfg(test)]

@@ -47,8 +47,11 @@ impl ClassicGroup {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
         let members = self.members.len();
+        // All may have left while the group still waits for more: then nobody has to agree.
+        let is_known =
+            |known: &Protocol| members == 0 || self.counts.is_known_to(&known.name, members);
         self.protocol_type.as_ref().is_some_and(|known| *known == protocol_type)
-            && protocols.iter().any(|known| self.counts.is_known_to(&known.name, members))
+            && protocols.iter().any(is_known)
     }
 
     /// The winner of the vote: every member votes for the first of its strategies that all know.

@@ -142,7 +142,10 @@ impl ClassicGroup {
     pub(crate) fn on_loaded(&mut self, turn: &mut Turn<'_>) {
         let ids: Vec<KafkaStr> = self.members.keys().cloned().collect();
         for id in &ids {
-            self.restart_session(id, turn);
+            // Who has come meanwhile has a session already.
+            if !self.sessions.contains(id) {
+                self.restart_session(id, turn);
+            }
         }
         if ids.len() > turn.settings.members_max {
             self.prepare_rebalance(turn);

@@ -77,25 +77,28 @@ impl ConsumerGroup {
 
     /// Sends away everybody whose time has come.
     pub(crate) fn on_time(&mut self, turn: &mut Turn<'_>) {
-        let mut late = Vec::new();
+        let (mut silent, mut unrevoked) = (Vec::new(), Vec::new());
         while let Some(id) = self.sessions.pop_due(turn.now_ms) {
             tracing::info!(group = %self.id, member = %id, "session expired");
-            late.push(id);
+            silent.push(id);
         }
         while let Some(id) = self.revocations.pop_due(turn.now_ms) {
             tracing::info!(group = %self.id, member = %id, "did not give up its partitions in time");
-            if !late.contains(&id) {
-                late.push(id);
-            }
+            unrevoked.push(id);
         }
-        late.retain(|id| self.members.contains_key(id));
+        silent.retain(|id| self.members.contains_key(id));
+        unrevoked.retain(|id| self.members.contains_key(id));
+        let only_unrevoked = unrevoked.iter().filter(|id| !silent.contains(id));
+        let late: Vec<KafkaStr> = silent.iter().chain(only_unrevoked).cloned().collect();
         if late.is_empty() {
             return;
         }
         if let Err(code) = self.remove_members(&late, turn) {
             tracing::warn!(group = %self.id, %code, "members could not be sent away yet");
             let again = turn.after_ms(RETRY_MS);
-            late.iter().for_each(|id| self.sessions.set(id, again));
+            // Each in its own queue: a heartbeat ends the one kind of lateness and not the other.
+            silent.iter().for_each(|id| self.sessions.set(id, again));
+            unrevoked.iter().for_each(|id| self.revocations.set(id, again));
         }
     }
 }

@@ -130,6 +130,10 @@ impl ConsumerGroup {
                 Some(classic) => classic.session_timeout_ms,
                 None => turn.settings.consumer.session_timeout_ms,
             };
+            // Who has come meanwhile has a session already.
+            if self.sessions.contains(id) {
+                continue;
+            }
             self.sessions.set(id, turn.after_ms(session_ms));
             if member.current.state == MemberState::Unrevoked {
                 self.revocations.set(id, turn.after_ms(member.info.rebalance_timeout_ms));

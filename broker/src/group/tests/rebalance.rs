@@ -28,6 +28,20 @@ fn a_new_group_waits_for_more_members_and_longer_when_some_come() {
 }
 
 #[test]
+fn a_new_group_whose_first_member_left_takes_the_next_whatever_it_knows() {
+    let mut bench = Bench::new();
+    bench.join(joining_as("a"));
+    bench.pass_ms(DELAY_MS / 2);
+    assert_eq!(bench.leave("a", None), ErrorCode::None);
+    let mut next = joining_as("b");
+    next.info.protocols = knowing(&["another"]);
+    let next = bench.join(next);
+    bench.pass_ms(2 * DELAY_MS);
+    let next = bench.joined(next).unwrap();
+    assert_eq!((code(&next), next.generation_id, &*next.leader), (ErrorCode::None, 1, "b"));
+}
+
+#[test]
 fn a_new_group_does_not_wait_beyond_the_rebalance_timeout() {
     let mut bench = Bench::new();
     let mut first = joining_as("first");
