@@ -1,8 +1,8 @@
 //! Consumer groups: who is a member, who reads what, and how far each group has read.
 //!
-//! A group belongs to a partition of `__consumer_offsets` ([`partition_of`]). The leader of that
+//! A group belongs to a partition of `__consumer_offsets` (`partition_of`). The leader of that
 //! partition coordinates it, on the shard that owns the partition and nowhere else. One
-//! [`coordinator::Coordinator`] per led partition holds its groups in memory, loaded from the
+//! `coordinator::Coordinator` per led partition holds its groups in memory, loaded from the
 //! partition's records; whatever must last is appended there in Kafka's own formats.
 //!
 //! Invariant: nobody is told anything before everything it rests on has committed.
