@@ -1,14 +1,17 @@
 //! What operators do to a broker and read from it: metrics, a changed configuration, an impatient
 //! stop.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 
 use thalweg_protocol::KafkaStr;
 use thalweg_protocol::messages::DeleteTopicsRequest;
 use thalweg_tests::process::BrokerProcess;
 use thalweg_tests::topic::{batch, create, fetch, produce};
 use thalweg_tests::wait::eventually;
+use thalweg_tests::wire::Wire;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_broker_under_test");
 const TOPIC: &str = "orders";
@@ -85,6 +88,26 @@ fn a_hangup_applies_the_changed_configuration() {
     broker.signal(libc::SIGHUP);
     says("the configuration stays as it is");
     assert!(broker.terminate().success());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_end_the_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["--output", "json", "serve", "--set", "log.filter=trace"]);
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "off", "--data-dir"]);
+    command.arg(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(full);
+    let mut broker = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(broker.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let announced: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let mut wire = Wire::connect(announced["clients"].as_str().unwrap().parse().unwrap()).unwrap();
+    create(&mut wire, TOPIC, 1, &[]);
+    assert_eq!(produce(&mut wire, TOPIC, 0, batch(&["x"])).unwrap().error_code, 0);
+    assert!(broker.try_wait().unwrap().is_none(), "it goes on");
+    broker.kill().unwrap();
+    broker.wait().unwrap();
 }
 
 #[test]

@@ -49,6 +49,9 @@ fn log_to_stderr(log: &LogOutput) -> Result<SetLogFilter, Failure> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would complain on stderr that stderr cannot be written to, and panic: a log on a full
+        // disk must not end the broker.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     let (installed, set): (_, SetLogFilter) = match log.format {
         LogFormat::Text => {
