@@ -176,6 +176,29 @@ async fn a_new_leader_is_followed_and_lost_answers_are_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_seek_makes_room_for_what_is_read_after_it() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 1);
+    fill(&cluster, 0, 9);
+    let builder = consumer(&cluster).await.partition("t", 0, StartAt::Earliest);
+    let small = builder.partition_max_bytes(100).prefetch_bytes(200);
+    let mut consumer = small.build().await.unwrap();
+    for round in 0..20 {
+        let before = cluster.count(ApiKey::Fetch);
+        consumer.seek(&part(0), StartAt::Offset(round)).unwrap();
+        assert_eq!(one(&mut consumer).await.unwrap().1, round);
+        // One batch that is being read, and one ahead of it, for which there is just room.
+        let fetches = |state: &fake::State| {
+            state.requests.iter().filter(|(api, ..)| *api == ApiKey::Fetch).count()
+        };
+        cluster.until(|state| fetches(state) >= before + 2).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_batch_stops_its_partition_alone_and_can_be_skipped() {
     let cluster = FakeCluster::start(1).await;
     cluster.topic("t", 2);

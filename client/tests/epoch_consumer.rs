@@ -125,6 +125,74 @@ async fn a_member_that_was_forgotten_loses_everything_and_joins_under_its_id() {
 }
 
 #[tokio::test]
+async fn what_no_broker_can_name_yet_is_not_said_to_be_had_and_is_read_later() {
+    let cluster = cluster().await;
+    cluster.state().epoch_group.at_first = vec![1];
+    cluster.state().hides_topics = true;
+    let mut consumer = builder(&cluster).await.build();
+    let beats = |state: &fake::State| {
+        state.requests.iter().filter(|it| it.0 == ApiKey::ConsumerGroupHeartbeat).count()
+    };
+    cluster.until(|state| beats(state) >= 5).await;
+    assert!(cluster.state().epoch_group.only().said.iter().all(Vec::is_empty));
+    cluster.state().hides_topics = false;
+    assert_eq!(place(&mut consumer).await, (1, 0));
+    cluster.until(|state| state.epoch_group.members.values().any(|it| it.owned == [1])).await;
+}
+
+#[tokio::test]
+async fn one_command_upon_another_does_not_have_it_say_that_it_has_nothing() {
+    let cluster = cluster().await;
+    cluster.state().epoch_group.at_first = vec![0];
+    let mut consumer = builder(&cluster).await.build();
+    assert_eq!(place(&mut consumer).await, (0, 0));
+    cluster.until(|state| state.epoch_group.members.values().any(|it| it.owned == [0])).await;
+    let before = cluster.state().epoch_group.only().said.len();
+    cluster.fault(ApiKey::Metadata, Fault::Hold);
+    consumer.subscribe(["t", "u"]).await;
+    cluster.until(|state| state.held == 1).await;
+    consumer.rebalance().await;
+    consumer.subscribe(["t", "v"]).await;
+    cluster.release();
+    let knows = |state: &fake::State| {
+        state.epoch_group.members.values().any(|member| member.topics == ["t", "v"])
+    };
+    cluster.until(knows).await;
+    assert!(cluster.state().epoch_group.only().said[before..].iter().all(|said| *said == [0]));
+}
+
+#[tokio::test]
+async fn what_was_being_given_up_when_it_was_lost_is_not_committed_as_the_next_member() {
+    let cluster = cluster().await;
+    cluster.state().epoch_group.at_first = vec![0];
+    let never = Duration::from_secs(3600);
+    let mut consumer = builder(&cluster).await.auto_commit(never).build();
+    for offset in 0..3 {
+        assert_eq!(place(&mut consumer).await, (0, offset));
+    }
+    cluster.until(|state| state.epoch_group.members.values().any(|it| it.owned == [0])).await;
+    cluster.state().epoch_group.give(&[]);
+    let beats = |state: &fake::State| {
+        state.requests.iter().filter(|it| it.0 == ApiKey::ConsumerGroupHeartbeat).count()
+    };
+    // The second beat after that one comes when the consumer has been asked to give it up.
+    let before = beats(&cluster.state());
+    cluster.until(|state| beats(state) >= before + 4).await;
+    cluster.state().epoch_group.members.clear();
+    let lost = async {
+        while consumer.generation().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, lost).await.expect("it is lost in time");
+    // Whoever had it meanwhile has got further.
+    let after = (5, String::new());
+    cluster.state().groups.entry("g".into()).or_default().offsets.insert(("t".into(), 0), after);
+    assert_eq!(place(&mut consumer).await, (0, 5));
+    assert!(cluster.state().groups["g"].commits.is_empty());
+}
+
+#[tokio::test]
 async fn a_commit_in_an_epoch_that_is_over_waits_for_the_next() {
     let cluster = cluster().await;
     cluster.state().epoch_group.at_first = vec![0];

@@ -335,6 +335,53 @@ async fn an_application_that_stands_still_leaves_its_partitions_to_others() {
 }
 
 #[tokio::test]
+async fn an_application_that_stands_still_with_nothing_to_read_comes_back_when_it_moves() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 1);
+    let mut first = builder(&cluster).await.build();
+    drive(&mut [&mut first], |all| indexes(all[0]) == [0]).await;
+    let patience = Duration::from_millis(50);
+    let mut stuck = builder(&cluster).await.max_poll_interval(patience).build();
+    cluster.until(|state| state.groups["g"].members.len() == 2).await;
+    let count = |state: &fake::State, api: ApiKey| {
+        state.requests.iter().filter(|(asked, ..)| *asked == api).count()
+    };
+    cluster.until(|state| count(state, ApiKey::LeaveGroup) == 1).await;
+    // The other one goes on in peace.
+    let before = cluster.count(ApiKey::Heartbeat);
+    cluster.until(|state| count(state, ApiKey::Heartbeat) >= before + 20).await;
+    assert_eq!(cluster.state().groups["g"].members.len(), 1);
+    drive(&mut [&mut stuck], |_| cluster.state().groups["g"].members.len() == 2).await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_made_later_is_taken_up_without_being_asked_about() {
+    let cluster = FakeCluster::start(1).await;
+    let mut consumer = builder(&cluster).await.build();
+    cluster.until(|state| state.groups.get("g").is_some_and(|it| it.phase == Phase::Stable)).await;
+    cluster.topic("t", 1);
+    fill(&cluster, 0, 1);
+    assert_eq!(place(&mut consumer).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_topic_that_somebody_else_looks_for_in_vain_is_still_waited_for() {
+    let cluster = FakeCluster::start(1).await;
+    let client = Client::builder(&cluster.bootstrap())
+        .retry_backoff(Duration::from_millis(1), Duration::from_millis(10))
+        .unknown_topic_wait(Duration::from_millis(20));
+    let client = client.connect().await.unwrap();
+    let consumer = client.consumer().group("g").subscribe(["t"]).manual_commit();
+    let mut consumer = consumer.auto_offset_reset(OffsetReset::Earliest).build();
+    cluster.until(|state| state.groups.get("g").is_some_and(|it| it.phase == Phase::Stable)).await;
+    let other = client.consumer().partition("t", 0, StartAt::Earliest).build();
+    assert!(other.await.is_err(), "there is no such topic");
+    cluster.topic("t", 1);
+    fill(&cluster, 0, 1);
+    assert_eq!(place(&mut consumer).await, (0, 0));
+}
+
+#[tokio::test]
 async fn whoever_says_that_it_works_keeps_its_partitions() {
     let cluster = FakeCluster::start(1).await;
     cluster.topic("t", 1);

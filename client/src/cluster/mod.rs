@@ -59,6 +59,8 @@ struct Interest {
     topics: HashSet<Arc<str>>,
     /// Those of them that the brokers are to create if they are not there.
     creatable: HashSet<Arc<str>>,
+    /// Those of them that groups subscribe to, whether they are there or not.
+    kept: HashSet<Arc<str>>,
 }
 
 /// Metadata of a topic could not be had.
@@ -202,7 +204,7 @@ impl Cluster {
         }
     }
 
-    fn known_topic(&self, name: &str) -> Option<Arc<Topic>> {
+    pub(crate) fn known_topic(&self, name: &str) -> Option<Arc<Topic>> {
         let topic = self.metadata.borrow().topic(name).cloned();
         topic.filter(|topic| topic.error.is_none())
     }
@@ -231,7 +233,7 @@ impl Cluster {
         });
     }
 
-    pub(crate) fn take_interest(&self, topic: &Arc<str>, create: bool) {
+    fn take_interest(&self, topic: &Arc<str>, create: bool) {
         let mut interest = self.interest();
         interest.topics.insert(topic.clone());
         if create {
@@ -239,10 +241,20 @@ impl Cluster {
         }
     }
 
+    /// Takes an interest that outlives that of others who look for the topic in vain.
+    pub(crate) fn keep_interest(&self, topic: &Arc<str>) {
+        let mut interest = self.interest();
+        interest.topics.insert(topic.clone());
+        interest.kept.insert(topic.clone());
+    }
+
     fn lose_interest(&self, topic: &str) {
         let mut interest = self.interest();
-        interest.topics.remove(topic);
         interest.creatable.remove(topic);
+        if interest.kept.contains(topic) {
+            return;
+        }
+        interest.topics.remove(topic);
         drop(interest);
         self.publish(|metadata| metadata.without(topic));
     }

@@ -287,11 +287,23 @@ impl PartitionConsumer {
     /// The next batch that was read, if there is one.
     fn try_next_chunk(&mut self) -> Result<Option<Arrived>, ConsumeError> {
         loop {
-            let Some(chunk) = self.board.lock().pop() else { return Ok(None) };
+            let Some(chunk) = self.take_chunk() else { return Ok(None) };
             if let Some(arrived) = self.open(chunk)? {
                 return Ok(Some(arrived));
             }
         }
+    }
+
+    /// The oldest chunk for the caller. The fetcher is told of the room that this makes, also by
+    /// dropping what was read before a seek.
+    fn take_chunk(&self) -> Option<Chunk> {
+        let mut board = self.board.lock();
+        let before = board.buffered_bytes();
+        let chunk = board.pop();
+        if board.buffered_bytes() < before && board.take_want_of_room() {
+            self.board.bell.notify_one();
+        }
+        chunk
     }
 
     /// Whether nothing more will come.
@@ -302,12 +314,9 @@ impl PartitionConsumer {
 
     /// Takes note of something read. Gives the batch, if it is one for the caller.
     fn open(&self, chunk: Chunk) -> Result<Option<Arrived>, ConsumeError> {
-        let Chunk { place, generation, content, bytes } = chunk;
+        let Chunk { place, generation, content, .. } = chunk;
         let settings = &self.board.settings;
         let mut board = self.board.lock();
-        if bytes > 0 && board.take_want_of_room() {
-            self.board.bell.notify_one();
-        }
         let Some(assignment) = board.current(place, generation) else { return Ok(None) };
         let (view, start) = match content {
             Content::Batch { view, start } => (view, start),

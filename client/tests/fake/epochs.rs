@@ -24,8 +24,12 @@ pub(crate) struct EpochMember {
     pub(crate) epoch: i32,
     /// What it may have of topic `t`; none if it has been told.
     pub(crate) news: Option<Vec<i32>>,
+    /// What it may have, whether it has been told or not.
+    target: Vec<i32>,
     /// What it last said that it has.
     pub(crate) owned: Vec<i32>,
+    /// All that it ever said that it has.
+    pub(crate) said: Vec<Vec<i32>>,
     pub(crate) topics: Vec<String>,
 }
 
@@ -35,6 +39,7 @@ impl EpochGroup {
         let member = self.only();
         member.epoch += 1;
         member.news = Some(partitions.to_vec());
+        member.target = partitions.to_vec();
     }
 
     pub(crate) fn only(&mut self) -> &mut EpochMember {
@@ -62,8 +67,9 @@ pub(super) fn heartbeat(
     }
     if request.member_epoch == 0 {
         assert_eq!(request.topic_partitions, Some(Vec::new()), "who joins has nothing");
-        let news = Some(group.at_first.clone());
-        let member = EpochMember { epoch: 1, news, ..EpochMember::default() };
+        let target = group.at_first.clone();
+        let news = Some(target.clone());
+        let member = EpochMember { epoch: 1, news, target, ..EpochMember::default() };
         group.members.insert(id.clone(), member);
     }
     let Some(member) = group.members.get_mut(&id) else {
@@ -74,6 +80,11 @@ pub(super) fn heartbeat(
     }
     if let Some(owned) = &request.topic_partitions {
         member.owned = owned.iter().flat_map(|it| it.partitions.clone()).collect();
+        member.said.push(member.owned.clone());
+        // Whoever says everything is told everything.
+        if request.subscribed_topic_names.is_some() {
+            member.news.get_or_insert(member.target.clone());
+        }
     }
     if let Some(topics) = &request.subscribed_topic_names {
         member.topics = topics.iter().map(ToString::to_string).collect();

@@ -209,10 +209,12 @@ fn metadata(state: &State, request: &MetadataRequest) -> MetadataResponse {
     });
     let names: Vec<KafkaStr> = match &request.topics {
         Some(topics) => topics.iter().filter_map(|topic| topic.name.clone()).collect(),
+        None if state.hides_topics => Vec::new(),
         None => state.topics.keys().map(|name| KafkaStr::copied_from(name)).collect(),
     };
     let topics = names.into_iter().map(|name| {
-        let Some(topic) = state.topics.get(name.as_str()) else {
+        let known = state.topics.get(name.as_str()).filter(|_| !state.hides_topics);
+        let Some(topic) = known else {
             return MetadataResponseTopic {
                 error_code: ErrorCode::UnknownTopicOrPartition.code(),
                 name: Some(name),

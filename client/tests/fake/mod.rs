@@ -61,6 +61,8 @@ pub(crate) struct State {
     /// Host and port of each broker, whose id is its place plus one.
     pub(crate) ports: Vec<u16>,
     pub(crate) topics: BTreeMap<String, Topic>,
+    /// Metadata does not know of any topic yet.
+    pub(crate) hides_topics: bool,
     pub(crate) groups: BTreeMap<String, group::Group>,
     pub(crate) epoch_group: epochs::EpochGroup,
     pub(crate) faults: HashMap<ApiKey, VecDeque<Fault>>,

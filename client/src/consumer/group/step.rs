@@ -26,7 +26,8 @@ pub(super) enum Step {
     Assign { starts: Vec<Start>, done: oneshot::Sender<()> },
     /// Give partitions up in good order.
     Revoke { partitions: Vec<TopicPartition>, done: oneshot::Sender<()> },
-    /// Give partitions up that may be somebody else's already.
+    /// Give partitions up that may be somebody else's already. Without any it only says that the
+    /// consumer has come this far.
     Lose { partitions: Vec<TopicPartition>, done: oneshot::Sender<()> },
     /// There is no going on.
     Fail(GroupError),
@@ -72,6 +73,10 @@ impl Consumer {
                 (Change::Assigned, starts.into_iter().map(|(it, _)| it).collect(), done)
             }
             Step::Revoke { partitions, done } => (Change::Revoked, partitions, done),
+            Step::Lose { partitions, done } if partitions.is_empty() => {
+                let _ = done.send(());
+                return;
+            }
             Step::Lose { partitions, done } => (Change::Lost, partitions, done),
         };
         let partitions: Arc<[TopicPartition]> = partitions.into();

@@ -75,7 +75,9 @@ impl Member {
     pub(super) async fn live_by_epochs(&mut self) -> Result<Infallible, Turn> {
         self.know_topics().await?;
         self.pulse.restart();
-        self.pulse.said.owned = Vec::new();
+        if !self.shared.is_member() {
+            self.pulse.said.owned = Vec::new();
+        }
         self.say_all();
         loop {
             let mut target = match self.next_turn().await {
@@ -107,14 +109,15 @@ impl Member {
         self.pulse.beat_now();
     }
 
-    /// Makes the target the consumer's own, and says so.
+    /// Makes the target the consumer's own, and says so. Of topics that no broker asked can name
+    /// yet nothing is taken, nor said to be; saying everything has the coordinator tell of them
+    /// again, which is soon enough at the next beat.
     async fn reconcile(&mut self, target: Target) -> Result<(), Turn> {
         let names = self.names(&target).await?;
         let mut assigned = BTreeSet::new();
         for topic in &target {
-            // A topic that has just been deleted: the coordinator will know.
             let Some(name) = names.get(&topic.topic_id) else { continue };
-            self.shared.cluster.take_interest(name, false);
+            self.shared.cluster.keep_interest(name);
             let partitions = topic.partitions.iter();
             assigned.extend(partitions.map(|it| TopicPartition::new(name.clone(), *it)));
         }
@@ -122,14 +125,20 @@ impl Member {
         let added = assigned.difference(&self.owned).cloned().collect();
         self.give_up(revoked).await?;
         self.receive(added).await?;
+        let asked_of = target.len();
+        let taken = target.into_iter().filter(|topic| names.contains_key(&topic.topic_id));
         let said = &mut self.pulse.said;
-        said.owned = target;
+        said.owned = taken.collect();
         said.is_owned_news = true;
-        self.pulse.beat_now();
+        if said.owned.len() == asked_of {
+            self.pulse.beat_now();
+        } else {
+            said.is_all_news = true;
+        }
         Ok(())
     }
 
-    /// The names of the topics, looked for until they are known or the cluster has no such topic.
+    /// The names of the topics, looked for until they are known or a broker knows of no such topic.
     async fn names(&mut self, target: &Target) -> Result<HashMap<Uuid, Arc<str>>, Turn> {
         let cluster = self.shared.cluster.clone();
         let ids: Vec<Uuid> = target.iter().map(|topic| topic.topic_id).collect();
@@ -140,12 +149,15 @@ impl Member {
 async fn find_names(cluster: &Arc<Cluster>, ids: &[Uuid]) -> HashMap<Uuid, Arc<str>> {
     let mut failures = 0;
     loop {
-        let known = cluster.metadata().names_of(ids);
+        let mut known = cluster.metadata().names_of(ids);
         if known.len() == ids.len() {
             return known;
         }
         match cluster.names_of_all_topics().await {
-            Ok(all) => return all.into_iter().filter(|(id, _)| ids.contains(id)).collect(),
+            Ok(all) => {
+                known.extend(all.into_iter().filter(|(id, _)| ids.contains(id)));
+                return known;
+            }
             Err(error) => tracing::debug!(%error, "the names of topics are not known yet"),
         }
         failures += 1;

@@ -9,9 +9,10 @@ use thalweg_protocol::consumer_protocol::{ConsumerProtocolSubscription, Consumer
 use thalweg_protocol::messages::JoinGroupResponse;
 use thalweg_protocol::messages::join_group::JoinGroupResponseMember;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::{Member, Turn};
-use crate::cluster::Metadata;
+use crate::cluster::{Cluster, Metadata};
 use crate::consumer::group::assignor::{Assignor, PartitionCounts, Subscriber};
 use crate::topic_partition::TopicPartition;
 
@@ -52,10 +53,8 @@ impl Member {
     /// How many partitions the topics of all members have.
     async fn count(&mut self, topics: &BTreeSet<Arc<str>>) -> Result<PartitionCounts, Turn> {
         let cluster = self.shared.cluster.clone();
-        let is_any_unknown =
-            |metadata: &Metadata| topics.iter().any(|topic| metadata.topic(topic).is_none());
-        if is_any_unknown(&cluster.metadata()) {
-            topics.iter().for_each(|topic| cluster.take_interest(topic, false));
+        topics.iter().for_each(|topic| cluster.keep_interest(topic));
+        if topics.iter().any(|topic| cluster.known_topic(topic).is_none()) {
             // Without an answer the group goes on without them until there is one.
             let reading = cluster.clone();
             let _ = self.unless_commanded(async move { reading.refresh().await }).await?;
@@ -64,15 +63,29 @@ impl Member {
     }
 }
 
-/// Comes to its end when a topic that was divided has got other partitions. Cancel-safe.
+/// Comes to its end when a topic that was divided has got other partitions. Whoever has divided
+/// looks for that, as nobody else may: metadata is read when it is old, and soon while a topic is
+/// not there. Cancel-safe.
 pub(super) async fn partitions_change(
     led: Option<&Led>,
+    cluster: &Arc<Cluster>,
     metadata: &mut watch::Receiver<Arc<Metadata>>,
 ) {
     let Some(led) = led else { return std::future::pending().await };
     let has_changed = |metadata: &Arc<Metadata>| counts(&led.topics, metadata) != led.counts;
-    if metadata.wait_for(has_changed).await.is_err() {
-        std::future::pending::<()>().await;
+    let is_complete = led.counts.len() == led.topics.len();
+    let mut failures = u32::from(!is_complete);
+    loop {
+        let delay = match failures {
+            0 => cluster.options.metadata_max_age,
+            failures => cluster.options.retry_backoff.delay(failures, &cluster.jitter),
+        };
+        tokio::select! {
+            Ok(_) = metadata.wait_for(has_changed) => return,
+            () = sleep(delay) => {}
+        }
+        let is_read = cluster.refresh().await.is_ok();
+        failures = if is_read && is_complete { 0 } else { failures.saturating_add(1) };
     }
 }
 

@@ -69,6 +69,8 @@ pub(super) struct Member {
     /// What it has divided, if it leads the group.
     led: Option<Led>,
     wants_rejoin: bool,
+    /// The consumer may still be giving up what it was told to.
+    is_giving_up: bool,
     /// What the coordinator has said while the member was busy with what it said before.
     next_target: Option<Target>,
     failures: u32,
@@ -96,6 +98,7 @@ impl Member {
             owned: BTreeSet::new(),
             led: None,
             wants_rejoin: false,
+            is_giving_up: false,
             next_target: None,
             failures: 0,
         }
@@ -117,7 +120,7 @@ impl Member {
                 }
                 self.next_target = None;
                 self.shared.leave_identity();
-                let lost = self.lose().await;
+                let lost = self.lose(matches!(turn, Turn::Stalled)).await;
                 if let (Err(after), false) = (lost, matches!(turn, Turn::Fail(_))) {
                     turn = after;
                 }
@@ -168,22 +171,30 @@ impl Member {
     /// Asks about the topics that it subscribes to, so that they are known when it leads.
     async fn know_topics(&mut self) -> Result<(), Turn> {
         let cluster = self.shared.cluster.clone();
-        self.topics.iter().for_each(|topic| cluster.take_interest(topic, false));
-        let metadata = cluster.metadata();
-        if self.topics.iter().all(|topic| metadata.topic(topic).is_some()) {
-            return Ok(());
+        loop {
+            self.topics.iter().for_each(|topic| cluster.keep_interest(topic));
+            if self.topics.iter().all(|topic| cluster.known_topic(topic).is_some()) {
+                return Ok(());
+            }
+            // If nobody answers, joining will meet the same trouble, and has the patience.
+            let reading = cluster.clone();
+            let reading = async move { drop(reading.refresh().await) };
+            match self.unless_commanded(reading).await {
+                Err(Turn::Rejoin) => {}
+                outcome => return outcome,
+            }
         }
-        // If nobody answers, joining will meet the same trouble, and has the patience.
-        let reading = async move { drop(cluster.refresh().await) };
-        self.unless_commanded(reading).await
     }
 
     /// What happens next while nothing is to be done. Cancel-safe.
     async fn next_turn(&mut self) -> Turn {
+        let cluster = self.shared.cluster.clone();
         tokio::select! {
             command = self.commands.recv() => turn_of(&mut self.topics, command),
             turn = self.pulse.next() => turn,
-            () = lead::partitions_change(self.led.as_ref(), &mut self.metadata) => Turn::Rejoin,
+            () = lead::partitions_change(self.led.as_ref(), &cluster, &mut self.metadata) => {
+                Turn::Rejoin
+            }
         }
     }
 

@@ -36,7 +36,10 @@ impl Member {
         let step = Step::Revoke { partitions: partitions.clone(), done };
         // Once begun the consumer sees it through, even if the member is lost meanwhile.
         self.owned.retain(|partition| !partitions.contains(partition));
-        self.step(step, is_done).await
+        self.is_giving_up = true;
+        self.step(step, is_done).await?;
+        self.is_giving_up = false;
+        Ok(())
     }
 
     pub(super) async fn receive(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Turn> {
@@ -58,17 +61,29 @@ impl Member {
         if self.keep_alive(taken).await? { Ok(()) } else { Err(Turn::Leave) }
     }
 
-    /// Has the consumer give up everything, which may be others' already.
-    pub(super) async fn lose(&mut self) -> Result<(), Turn> {
+    /// Has the consumer give up everything, which may be others' already. What it has begun to give
+    /// up is waited for, as its last commit must not be made in the name of the next membership;
+    /// and so is an application that stood still, without which there is no point in coming back.
+    pub(super) async fn lose(&mut self, has_stood_still: bool) -> Result<(), Turn> {
         let partitions: Vec<TopicPartition> = std::mem::take(&mut self.owned).into_iter().collect();
-        if partitions.is_empty() {
+        if partitions.is_empty() && !self.is_giving_up && !has_stood_still {
             return Ok(());
         }
         let (done, is_done) = oneshot::channel();
         let steps = self.steps.clone();
         let step = Step::Lose { partitions, done };
         let taken = async move { steps.send(step).await.is_ok() && is_done.await.is_ok() };
-        if self.unless_commanded(taken).await? { Ok(()) } else { Err(Turn::Leave) }
+        tokio::pin!(taken);
+        loop {
+            match self.unless_commanded(&mut taken).await {
+                Ok(true) => break,
+                Ok(false) | Err(Turn::Leave) => return Err(Turn::Leave),
+                // It joins anew in any case, with what it subscribes to by then.
+                Err(_) => {}
+            }
+        }
+        self.is_giving_up = false;
+        Ok(())
     }
 }
 
