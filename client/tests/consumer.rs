@@ -199,6 +199,42 @@ async fn a_seek_makes_room_for_what_is_read_after_it() {
 }
 
 #[tokio::test]
+async fn no_backlog_starves_another() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 2);
+    fill(&cluster, 0, 40);
+    fill(&cluster, 1, 40);
+    let builder = consumer(&cluster).await.topic("t", StartAt::Earliest);
+    let small = builder.partition_max_bytes(100).max_bytes(100).prefetch_bytes(200);
+    let mut consumer = small.build().await.unwrap();
+    let mut read = [0, 0];
+    for _ in 0..100 {
+        read[one(&mut consumer).await.unwrap().0 as usize] += 1;
+    }
+    assert!(read.iter().all(|read| *read >= 30), "{read:?}");
+}
+
+#[tokio::test]
+async fn what_was_read_of_a_paused_partition_leaves_room_for_others() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 2);
+    fill(&cluster, 0, 9);
+    let builder = consumer(&cluster).await.topic("t", StartAt::Earliest);
+    let small = builder.partition_max_bytes(100).prefetch_bytes(200);
+    let mut consumer = small.build().await.unwrap();
+    assert_eq!(one(&mut consumer).await.unwrap(), (0, 0, "0".into()));
+    consumer.pause(&part(0)).unwrap();
+    fill(&cluster, 1, 1);
+    for offset in 0..10 {
+        assert_eq!(one(&mut consumer).await.unwrap(), (1, offset, offset.to_string()));
+    }
+    consumer.resume(&part(0)).unwrap();
+    for offset in 1..90 {
+        assert_eq!(one(&mut consumer).await.unwrap(), (0, offset, offset.to_string()));
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_batch_stops_its_partition_alone_and_can_be_skipped() {
     let cluster = FakeCluster::start(1).await;
     cluster.topic("t", 2);

@@ -382,6 +382,32 @@ async fn a_topic_that_somebody_else_looks_for_in_vain_is_still_waited_for() {
 }
 
 #[tokio::test]
+async fn a_paused_partition_is_committed_as_far_as_it_was_processed() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 2);
+    (0..2).for_each(|partition| fill(&cluster, partition, 1));
+    let mut consumer = builder(&cluster).await.build();
+    let (first, offset) = place(&mut consumer).await;
+    consumer.pause(&part(first)).unwrap();
+    assert_eq!((place(&mut consumer).await, offset), ((1 - first, 0), 0));
+    consumer.commit().await.unwrap();
+    assert_eq!(cluster.state().groups["g"].offsets[&("t".into(), first)].0, 1);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_gone_does_not_hold_up_commits() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 1);
+    fill(&cluster, 0, 1);
+    let mut consumer = builder(&cluster).await.build();
+    assert_eq!(place(&mut consumer).await, (0, 0));
+    cluster.fault(ApiKey::OffsetCommit, Fault::Refuse(ErrorCode::UnknownTopicOrPartition));
+    let error = consumer.commit().await.unwrap_err();
+    assert!(matches!(error, CommitError::Partition { .. }), "{error}");
+    assert_eq!(cluster.count(ApiKey::OffsetCommit), 1);
+}
+
+#[tokio::test]
 async fn whoever_says_that_it_works_keeps_its_partitions() {
     let cluster = FakeCluster::start(1).await;
     cluster.topic("t", 1);

@@ -44,6 +44,13 @@ impl Fetcher {
                 let content = Content::Skipped { next_offset: offset, epoch: None };
                 board.push(Chunk { place, generation, content, bytes: 0 });
             }
+            Err(error) if self.board.settings.is_patient && error.is_retriable() => {
+                tracing::debug!(%error, "looking up again");
+                assignment.failures = assignment.failures.saturating_add(1);
+                let backoff = self.cluster.options.retry_backoff;
+                let delay = backoff.delay(assignment.failures, &self.cluster.jitter);
+                assignment.retry_at = Some(Instant::now() + delay);
+            }
             // Looking up has its own patience; when that is over, so is the reading.
             Err(error) => {
                 let broker = error.broker.clone();
@@ -160,6 +167,10 @@ impl Fetcher {
         assignment.is_busy = false;
         assignment.failures = 0;
         assignment.retry_at = None;
+        if !fetched.contents.is_empty() {
+            self.fills += 1;
+            assignment.filled_at = self.fills;
+        }
         if let Some((offset, epoch)) = fetched.next {
             let last_epoch = (epoch >= 0).then_some(epoch);
             assignment.next_fetch = NextFetch::From { offset, last_epoch };

@@ -28,6 +28,8 @@ pub(super) struct BoardState {
     pub(super) assignments: Vec<Assignment>,
     places: HashMap<TopicPartition, usize>,
     chunks: VecDeque<Chunk>,
+    /// Those of paused partitions, which take no room from the others.
+    set_aside: VecDeque<Chunk>,
     buffered_bytes: usize,
     /// The fetcher has nothing to do until there is more room.
     wants_room: bool,
@@ -55,6 +57,8 @@ pub(super) struct Assignment {
     pub(super) has_failed: bool,
     /// A request for it is under way.
     pub(super) is_busy: bool,
+    /// Grows with every answer that brought something of any partition.
+    pub(super) filled_at: u64,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
     /// Since when the cluster has not known the topic.
@@ -165,6 +169,7 @@ impl From<(TopicPartition, StartAt)> for Assignment {
             is_held: false,
             has_failed: false,
             is_busy: false,
+            filled_at: 0,
             failures: 0,
             retry_at: None,
             unknown_since: None,
@@ -220,6 +225,7 @@ impl Board {
             assignments: Vec::new(),
             places: HashMap::new(),
             chunks: VecDeque::new(),
+            set_aside: VecDeque::new(),
             buffered_bytes: 0,
             wants_room: false,
         };
@@ -260,11 +266,27 @@ impl BoardState {
             assignment.is_busy = false;
             assignment.is_gone = true;
         }
+        self.sort_out_paused();
+    }
+
+    /// Sets aside what was read of paused partitions, takes back what was of those that are not any
+    /// more, and drops what was read before a seek.
+    pub(super) fn sort_out_paused(&mut self) {
         let assignments = &self.assignments;
-        let is_current = |chunk: &Chunk| {
-            assignments.get(chunk.place).is_some_and(|it| it.generation == chunk.generation)
+        let paused = |chunk: &Chunk| {
+            let assignment = assignments.get(chunk.place)?;
+            (assignment.generation == chunk.generation).then_some(assignment.is_paused)
         };
-        self.chunks.retain(is_current);
+        // What was set aside is older than what is not, of the same partition.
+        let mut all = std::mem::take(&mut self.set_aside);
+        all.append(&mut self.chunks);
+        for chunk in all {
+            match paused(&chunk) {
+                Some(true) => self.set_aside.push_back(chunk),
+                Some(false) => self.chunks.push_back(chunk),
+                None => {}
+            }
+        }
         self.buffered_bytes = self.chunks.iter().map(|chunk| chunk.bytes).sum();
     }
 
@@ -300,25 +322,21 @@ impl BoardState {
     }
 
     pub(super) fn push(&mut self, chunk: Chunk) {
+        if self.assignments.get(chunk.place).is_some_and(|assignment| assignment.is_paused) {
+            self.set_aside.push_back(chunk);
+            return;
+        }
         self.buffered_bytes += chunk.bytes;
         self.chunks.push_back(chunk);
     }
 
     /// The oldest chunk that is for the caller now: not paused, not from before a seek.
     pub(super) fn pop(&mut self) -> Option<Chunk> {
-        let mut at = 0;
         loop {
-            let chunk = self.chunks.get(at)?;
-            let assignment = self.assignments.get(chunk.place);
-            let is_paused = assignment.is_some_and(|assignment| assignment.is_paused);
-            let is_current = assignment.is_some_and(|it| it.generation == chunk.generation);
-            if is_current && is_paused {
-                at += 1;
-                continue;
-            }
-            let chunk = self.chunks.remove(at)?;
+            let chunk = self.chunks.pop_front()?;
             self.buffered_bytes -= chunk.bytes;
-            if is_current {
+            let assignment = self.assignments.get(chunk.place);
+            if assignment.is_some_and(|it| it.generation == chunk.generation) {
                 return Some(chunk);
             }
         }

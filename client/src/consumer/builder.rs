@@ -78,6 +78,8 @@ pub(super) struct Settings {
     pub(super) batch_bytes_max: usize,
     pub(super) check_crcs: bool,
     pub(super) stop_at_end: bool,
+    /// What may pass is waited out for as long as the partition is assigned.
+    pub(super) is_patient: bool,
     pub(super) interceptors: Interceptors,
 }
 
@@ -94,6 +96,7 @@ impl Default for Settings {
             batch_bytes_max: 128 * 1024 * 1024,
             check_crcs: true,
             stop_at_end: false,
+            is_patient: false,
             interceptors: Interceptors::default(),
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct Fetcher {
     lanes: HashMap<NodeId, Lane>,
     /// Bytes that answers under way may bring.
     reserved: usize,
+    /// How many answers have brought something of a partition.
+    pub(super) fills: u64,
     is_refreshing: bool,
     refresh_failures: u32,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -75,6 +77,7 @@ impl Fetcher {
             board,
             lanes: HashMap::new(),
             reserved: 0,
+            fills: 0,
             is_refreshing: false,
             refresh_failures: 0,
             events: FuturesUnordered::new(),
@@ -165,7 +168,7 @@ impl Fetcher {
     /// when to look again, if time alone can change the answer.
     fn fetch(&mut self, now: Instant) -> Option<Instant> {
         let mut wake: Option<Instant> = None;
-        let mut by_leader: HashMap<NodeId, Vec<Asked>> = HashMap::new();
+        let mut by_leader: HashMap<NodeId, Vec<(u64, Asked)>> = HashMap::new();
         let mut is_any_unrouted = false;
         let mut gone = Vec::new();
         {
@@ -182,13 +185,15 @@ impl Fetcher {
                 let TopicPartition { topic, partition } = &*assignment.partition;
                 if let Some(leader) = metadata.leader(topic, *partition) {
                     assignment.unknown_since = None;
-                    by_leader.entry(leader.id).or_default().push(asked);
+                    let filled_at = assignment.filled_at;
+                    by_leader.entry(leader.id).or_default().push((filled_at, asked));
                     continue;
                 }
                 is_any_unrouted = true;
                 // A topic may be unknown to a broker for a moment; longer means that it is gone.
                 let error = metadata.topic(topic).map_or(ErrorCode::None, |topic| topic.error);
-                if error == ErrorCode::UnknownTopicOrPartition {
+                let is_patient = self.board.settings.is_patient;
+                if error == ErrorCode::UnknownTopicOrPartition && !is_patient {
                     let since = *assignment.unknown_since.get_or_insert(now);
                     if now - since >= self.cluster.options.unknown_topic_wait {
                         gone.push((asked, error));
@@ -200,7 +205,11 @@ impl Fetcher {
         if is_any_unrouted {
             self.want_metadata();
         }
-        for (node, asked) in by_leader {
+        for (node, mut asked) in by_leader {
+            // Brokers fill an answer in the order they are asked in: whoever has waited longest
+            // comes first, so that no backlog starves the others.
+            asked.sort_by_key(|(filled_at, _)| *filled_at);
+            let asked = asked.into_iter().map(|(_, asked)| asked).collect();
             let lane = self.lanes.entry(node).or_default();
             if let Some(retry_at) = lane.retry_at.filter(|retry_at| *retry_at > now) {
                 wake = wake.into_iter().chain(Some(retry_at)).min();

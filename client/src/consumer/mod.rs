@@ -180,7 +180,7 @@ impl PartitionConsumer {
 
     /// The caller is done with what it was given.
     fn settle(&mut self) {
-        if let Some(opened) = &self.current {
+        for opened in self.current.iter().chain(&self.held) {
             opened.progress.set(opened.records.next_offset());
         }
         if let Some((progress, offset)) = self.given.take() {
@@ -205,14 +205,25 @@ impl PartitionConsumer {
 
     /// Gives no records of a partition until it is resumed. Those read ahead are kept.
     pub fn pause(&mut self, partition: &TopicPartition) -> Result<(), ConsumeError> {
-        self.change(partition, |assignment| assignment.is_paused = true)?;
+        self.set_paused(partition, true)?;
         self.held.extend(self.current.take_if(|it| **it.records.source() == *partition));
         Ok(())
     }
 
     /// Gives records of a partition again.
     pub fn resume(&mut self, partition: &TopicPartition) -> Result<(), ConsumeError> {
-        self.change(partition, |assignment| assignment.is_paused = false)
+        self.set_paused(partition, false)
+    }
+
+    fn set_paused(
+        &mut self,
+        partition: &TopicPartition,
+        is_paused: bool,
+    ) -> Result<(), ConsumeError> {
+        self.change(partition, |assignment| assignment.is_paused = is_paused)?;
+        self.board.lock().sort_out_paused();
+        self.board.bell.notify_one();
+        Ok(())
     }
 
     /// Drops what was begun of a partition.

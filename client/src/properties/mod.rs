@@ -166,7 +166,9 @@ impl Properties {
         let group = self.group.as_deref().ok_or(PropertyError::Missing("group.id"))?;
         let mut builder = self.consumer(client).group(group);
         builder = self.settings.iter().fold(builder, of_group);
-        let is_manual = self.settings.contains(&(Meaning::AutoCommit, Value::Flag(false)));
+        let mut said = self.settings.iter().rev();
+        let last = said.find(|(meaning, _)| *meaning == Meaning::AutoCommit);
+        let is_manual = last.is_some_and(|(_, value)| *value == Value::Flag(false));
         Ok(if is_manual { builder.manual_commit() } else { builder })
     }
 }

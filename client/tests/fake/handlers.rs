@@ -340,6 +340,7 @@ fn fetch(
     before: Option<ErrorCode>,
 ) -> (FetchResponse, bool) {
     let mut is_empty = true;
+    let mut room = usize::try_from(request.max_bytes).unwrap_or_default();
     let mut responses = Vec::new();
     for topic in &request.topics {
         let name = state.topic_name(topic.topic_id).unwrap_or_else(|| topic.topic.to_string());
@@ -372,7 +373,10 @@ fn fetch(
             }
             if error.is_none() {
                 let limit = usize::try_from(asked.partition_max_bytes).unwrap_or_default();
-                let batches = partition.read(asked.fetch_offset, limit);
+                // The first that has something gives it whole; those after it what is left.
+                let mut batches = partition.read(asked.fetch_offset, limit);
+                batches.retain(|_| room > 0);
+                room = room.saturating_sub(batches.iter().map(bytes::Bytes::len).sum());
                 is_empty &= batches.is_empty();
                 data.records = Some(Records::from(batches));
             } else {

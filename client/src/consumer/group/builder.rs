@@ -189,6 +189,7 @@ impl GroupConsumerBuilder {
         let Self { cluster, mut records, mut settings, group, topics, listener } = self;
         settings.require_stable = records.isolation == Isolation::ReadCommitted;
         records.on_out_of_range = settings.auto_offset_reset;
+        records.is_patient = true;
         records.stop_at_end = false;
         let records = PartitionConsumer::start(cluster.clone(), records, Vec::new());
         let shared = Arc::new(Shared::new(group, cluster, settings, records.board.clone()));

@@ -2,6 +2,7 @@
 //! and committing in that name.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use thalweg_protocol::{ErrorCode, KafkaStr};
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     /// Rung to commit now, in the background.
     pub(super) commit_bell: Notify,
     identity: Mutex<Committer>,
+    /// How often it has stopped being a member.
+    losses: AtomicU64,
     /// What was last committed, to commit only what is new.
     last_committed: Mutex<HashMap<TopicPartition, i64>>,
     /// Commits go one after another, so that an older one that is tried again cannot undo a newer.
@@ -59,6 +62,7 @@ impl Shared {
             liveness: Liveness::default(),
             commit_bell: Notify::new(),
             identity: Mutex::new(identity),
+            losses: AtomicU64::new(0),
             last_committed: Mutex::default(),
             commit_turn: tokio::sync::Mutex::default(),
         }
@@ -87,6 +91,7 @@ impl Shared {
     pub(super) fn leave_identity(&self) {
         let mut identity = self.lock_identity();
         identity.generation = -1;
+        self.losses.fetch_add(1, Ordering::Release);
         if self.settings.protocol == GroupProtocol::Classic {
             identity.member_id = KafkaStr::default();
         }
@@ -144,20 +149,24 @@ impl Shared {
     }
 
     async fn commit_some(&self, offsets: &Offsets) -> Result<(), CommitError> {
+        // What was read as one member is not committed as the next: others may be further by then.
+        let losses = self.losses.load(Ordering::Acquire);
+        let mut offsets = offsets.clone();
         let _turn = self.commit_turn.lock().await;
         let options = self.cluster.options.clone();
         let deadline = Instant::now() + options.operation_timeout;
         let mut failures = 0;
         loop {
             let committer = self.identity();
-            if committer.generation < 0 {
+            if committer.generation < 0 || self.losses.load(Ordering::Acquire) != losses {
                 return Err(CommitError::NotAMember(self.group.clone()));
             }
-            let attempt = self.cluster.commit_group_offsets(&self.group, &committer, offsets);
-            let Err(error) = self.judge(offsets, attempt.await?) else { return Ok(()) };
+            let attempt = self.cluster.commit_group_offsets(&self.group, &committer, &offsets);
+            let outcomes = attempt.await?;
+            let Err(error) = self.judge(&mut offsets, outcomes) else { return Ok(()) };
             failures += 1;
             let delay = options.retry_backoff.delay(failures, &self.cluster.jitter);
-            if !self.may_retry(&error, &committer, offsets) || Instant::now() + delay >= deadline {
+            if !self.may_retry(&error, &committer, &offsets) || Instant::now() + delay >= deadline {
                 return Err(error);
             }
             tracing::debug!(%error, "committing again");
@@ -165,30 +174,33 @@ impl Shared {
         }
     }
 
-    /// Takes note of what was committed; the first failure counts.
+    /// Takes note of what was committed, and leaves the rest; the first failure counts.
     fn judge(
         &self,
-        offsets: &Offsets,
+        offsets: &mut Offsets,
         outcomes: Vec<(TopicPartition, ErrorCode)>,
     ) -> Result<(), CommitError> {
         let outcomes: HashMap<TopicPartition, ErrorCode> = outcomes.into_iter().collect();
         let mut first = Ok(());
-        for (partition, committed) in offsets {
+        offsets.retain(|(partition, committed)| {
             let fault = match outcomes.get(partition) {
                 Some(ErrorCode::None) => {
                     self.note_committed(partition, Some(committed.offset));
-                    continue;
+                    return false;
                 }
                 Some(error) if is_about_member(*error) => GroupFault::Refused(*error),
                 Some(error) => {
                     let partition = partition.clone();
-                    first = first.and(Err(CommitError::Partition { partition, error: *error }));
-                    continue;
+                    let refused = CommitError::Partition { partition, error: *error };
+                    first = std::mem::replace(&mut first, Ok(())).and(Err(refused));
+                    return true;
                 }
                 None => GroupFault::LeftOut,
             };
-            first = first.and(Err(GroupError::new(&self.group, None, fault).into()));
-        }
+            let refused = GroupError::new(&self.group, None, fault).into();
+            first = std::mem::replace(&mut first, Ok(())).and(Err(refused));
+            true
+        });
         first
     }
 
@@ -207,7 +219,9 @@ impl Shared {
                 ErrorCode::IllegalGeneration => is_outdated && has_all(),
                 _ => false,
             },
-            CommitError::Partition { error, .. } => error.is_retriable(),
+            // A topic that is gone must not hold up the commits of the others.
+            CommitError::Partition { error: ErrorCode::UnknownTopicOrPartition, .. } => false,
+            CommitError::Partition { error, .. } => error.is_retriable() && has_all(),
             _ => false,
         }
     }
