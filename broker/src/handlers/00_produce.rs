@@ -58,10 +58,10 @@ pub(super) async fn start(
         } else {
             (shard.node.topic(&topic.name), ErrorCode::UnknownTopicOrPartition)
         };
+        let refused = refused.or_else(|| refuse_internal(id.as_deref()));
         for partition in &mut topic.partition_data {
             let records = partition.records.take().unwrap_or_default().into_bytes();
             let placed = id.as_ref().filter(|topic| topic.partition(partition.index).is_some());
-            let refused = refused.or_else(|| refuse_internal(id.as_deref()));
             match (refused, placed) {
                 (Some(code), _) => outcomes.push(Some(Err(Refused::Code(code)))),
                 (None, None) => {
