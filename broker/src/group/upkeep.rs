@@ -49,25 +49,52 @@ async fn expire(coordinator: &Coordinator) {
     }
 }
 
+/// Whether the topic to which an offset was committed was deleted between the two images. An offset
+/// without a topic id is of the topic that had the name. What was committed to one made anew under
+/// the same name stays, even if this broker has not heard of that one yet.
+fn is_gone(before: &Image, now: &Image, name: &str, committed_to: Uuid) -> bool {
+    before.topic(name).is_some_and(|old| {
+        let is_of_old = committed_to.is_nil() || committed_to == old.id;
+        is_of_old && now.topic(name).is_none_or(|new| new.id != old.id)
+    })
+}
+
 async fn forget_deleted_topics(coordinator: &Coordinator, before: &Arc<Image>, now: &Arc<Image>) {
-    let was_deleted = |name: &KafkaStr| {
-        let (old, new) = (before.topic(name), now.topic(name));
-        old.is_some_and(|old| new.is_none_or(|new| new.id != old.id))
-    };
-    let names = before.topics.keys();
-    if !names.into_iter().any(|name| was_deleted(&KafkaStr::copied_from(name))) {
+    if !before.topics.values().any(|topic| is_gone(before, now, &topic.name, topic.id)) {
         return;
     }
-    // What was committed to a topic made anew under the same name stays, even if this broker has
-    // not heard of that one yet.
-    let is_gone = |name: &KafkaStr, id: Uuid| {
-        let is_of_old = before.topic(name).is_some_and(|old| id.is_nil() || id == old.id);
-        was_deleted(name) && is_of_old && now.topic(name).is_none_or(|new| new.id != id)
-    };
+    let is_gone = |name: &KafkaStr, id: Uuid| is_gone(before, now, name, id);
     for some in coordinator.group_ids().chunks(TOGETHER) {
         for id in some {
             coordinator.tend(id, |groups, turn| groups.delete_topics(id, is_gone, turn));
         }
         tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::apply::apply;
+    use crate::controller::command::Command;
+
+    fn with_topic(image: &Image, id: u128) -> Image {
+        let (name, id) = ("t".to_owned(), Uuid::from_u128(id));
+        let create = Command::CreateTopic { name, id, partitions: vec![], configs: [].into() };
+        apply(image, image.applied + 1, &create).0
+    }
+
+    #[test]
+    fn only_what_was_committed_to_the_deleted_topic_is_gone() {
+        let (nothing, old) = (Image::default(), with_topic(&Image::default(), 1));
+        let anew = with_topic(&nothing, 2);
+        let [nil, of_old, of_new] = [0, 1, 2].map(Uuid::from_u128);
+        for now in [&nothing, &anew] {
+            assert!(is_gone(&old, now, "t", of_old) && is_gone(&old, now, "t", nil));
+            // The new topic's creation may come with a later image.
+            assert!(!is_gone(&old, now, "t", of_new));
+        }
+        assert!(!is_gone(&old, &old, "t", of_old), "it is still there");
+        assert!(!is_gone(&nothing, &anew, "t", of_new), "it was never there before");
     }
 }

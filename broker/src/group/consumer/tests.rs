@@ -117,6 +117,28 @@ fn a_member_that_does_not_give_up_in_time_is_given_up() {
 }
 
 #[test]
+fn a_member_that_was_late_stays_late_when_the_log_refuses_once() {
+    let mut world = World::new(&[("t", 4)]);
+    let (mut one, mut two) = (Client::new("one", &["t"]), Client::new("two", &["t"]));
+    one.beat(&mut world).unwrap();
+    two.beat(&mut world).unwrap();
+    let mut stuck = one.clone();
+    stuck.tells_all = false;
+    world.send(stuck.request()).unwrap();
+    two.beat(&mut world).unwrap();
+    world.pass(40_000);
+    world.send(stuck.request()).unwrap();
+    two.beat(&mut world).unwrap();
+    world.log.refuses = Some(ErrorCode::CoordinatorNotAvailable);
+    world.pass(20_000);
+    // It is alive, and has still not given anything up.
+    world.send(stuck.request()).unwrap();
+    world.log.refuses = None;
+    world.pass(5_000);
+    assert_eq!(code(&mut world, stuck.request()), ErrorCode::UnknownMemberId);
+}
+
+#[test]
 fn epochs_that_are_not_ours_are_fenced() {
     let mut world = World::new(&[("t", 4)]);
     let (mut one, mut two) = (Client::new("one", &["t"]), Client::new("two", &["t"]));

@@ -42,6 +42,25 @@ fn a_new_group_whose_first_member_left_takes_the_next_whatever_it_knows() {
 }
 
 #[test]
+fn a_load_that_ends_late_takes_no_patience_from_who_has_come_meanwhile() {
+    let mut bench = Bench::new();
+    let first = bench.join(joining_as("a"));
+    bench.pass_ms(DELAY_MS);
+    assert_eq!(bench.joined(first).unwrap().generation_id, 1);
+    bench.sync("a", 1, &[]);
+    let newcomer = bench.join(joining_as("b"));
+    bench.turn(|groups, turn| groups.on_loaded(GROUP, turn));
+    // The others take longer than a session.
+    for _ in 0..5 {
+        bench.pass_ms(SESSION_MS / 4);
+        assert_eq!(bench.heartbeat("a", 1), Err(ErrorCode::RebalanceInProgress));
+    }
+    assert_eq!(bench.joined(newcomer), None, "it still waits");
+    bench.pass_ms(REBALANCE_MS);
+    assert_eq!(code(&bench.joined(newcomer).unwrap()), ErrorCode::None);
+}
+
+#[test]
 fn a_new_group_does_not_wait_beyond_the_rebalance_timeout() {
     let mut bench = Bench::new();
     let mut first = joining_as("first");
