@@ -2,7 +2,8 @@
 //! and generations outlive the broker, and many members and many groups are only more of the same.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use thalweg_protocol::messages as m;
@@ -387,6 +388,65 @@ fn ten_thousand_groups_are_loaded() {
         let offset = group.topics[0].partitions[0].committed_offset;
         assert_eq!((group.error_code, offset), (0, i64::try_from(n).unwrap()));
     }
+    broker.stop();
+}
+
+/// The largest log of the offsets topic: that of the one group's partition.
+fn offsets_log(dir: &Path) -> PathBuf {
+    let logs = fs::read_dir(dir.join("topics")).unwrap().flat_map(|topic| {
+        let partitions = fs::read_dir(topic.unwrap().path()).unwrap();
+        partitions.flat_map(|partition| fs::read_dir(partition.unwrap().path()).unwrap())
+    });
+    let logs = logs.map(|file| file.unwrap().path());
+    let logs = logs.filter(|path| path.extension().is_some_and(|it| it == "log"));
+    logs.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+}
+
+/// Flips a bit in the metadata of the group's first commit.
+fn damage(log: &Path) {
+    let mut bytes = fs::read(log).unwrap();
+    let at = bytes.windows(7).position(|bytes| bytes == b"flip me").expect("the metadata");
+    bytes[at] ^= 1;
+    fs::write(log, bytes).unwrap();
+}
+
+#[test]
+fn groups_whose_log_is_damaged_are_not_served_as_if_they_had_no_offsets() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path());
+    let mut wire = broker.connect();
+    topic::create(&mut wire, TOPIC, 1, &[]);
+    let mut request = commit_request(GROUP, 7);
+    request.topics[0].partitions[0].committed_metadata = Some("flip me".into());
+    let mut commit = || wire.call(&request, COMMIT).unwrap();
+    let code = settled(|| commit().topics[0].partitions[0].error_code);
+    assert_eq!(code, ErrorCode::None);
+    drop(wire);
+    broker.stop();
+
+    let log = offsets_log(dir.path());
+    let sound = fs::read(&log).unwrap();
+    damage(&log);
+    let broker = start(dir.path());
+    let mut wire = broker.connect();
+    let asked = || fetch_request([GROUP.to_owned()]);
+    for _ in 0..3 {
+        let answer = wire.call(&asked(), FETCH).unwrap();
+        let code = ErrorCode::from(answer.groups[0].error_code);
+        assert_eq!(code, ErrorCode::CoordinatorLoadInProgress, "clients ask again");
+    }
+    let heartbeat = m::HeartbeatRequest { group_id: GROUP.into(), ..Default::default() };
+    let beaten = wire.call(&heartbeat, HEARTBEAT).unwrap();
+    assert_eq!(ErrorCode::from(beaten.error_code), ErrorCode::None, "nobody is sent away by it");
+    drop(wire);
+    broker.stop();
+
+    fs::write(&log, sound).unwrap();
+    let broker = start(dir.path());
+    let mut wire = broker.connect();
+    let code = settled(|| wire.call(&asked(), FETCH).unwrap().groups[0].error_code);
+    assert_eq!(code, ErrorCode::None);
+    assert_eq!(offsets(&mut wire, GROUP)[0].0, 7);
     broker.stop();
 }
 
