@@ -17,6 +17,7 @@ mod group;
 mod json;
 mod lines;
 mod log;
+mod offsets;
 mod output;
 mod pairs;
 mod position;

@@ -6,7 +6,6 @@
 
 mod group;
 
-use std::collections::HashMap;
 use std::io::Write;
 
 use clap::Args;
@@ -14,12 +13,13 @@ use futures_util::FutureExt;
 use thalweg_client::consumer::{
     ConsumerBuilder, OffsetReset, PartitionConsumer, RecordBatch, StartAt,
 };
-use thalweg_client::{Client, Isolation, OffsetAt, TopicPartition};
+use thalweg_client::{Client, Isolation, TopicPartition};
 
 use crate::cli::connect::ConnectFlags;
 use crate::cli::failure::{Failure, settle};
 use crate::cli::format::Format;
 use crate::cli::json::JsonRecord;
+use crate::cli::offsets::place;
 use crate::cli::output::{Output, Printer};
 use crate::cli::position::Position;
 
@@ -172,7 +172,10 @@ async fn assigned(
         Position::Time(ms) => StartAt::Timestamp(ms),
         Position::Last(count) => {
             let partitions = partitions(client, args).await?;
-            return Ok(builder.assign(last(client, partitions, count).await?));
+            let placed = place(&client.admin(), &partitions, Position::Last(count)).await;
+            let starts: Result<Vec<_>, Failure> = placed.into_iter().collect();
+            let starts = starts?.into_iter();
+            return Ok(builder.assign(starts.map(|(it, offset)| (it, StartAt::Offset(offset)))));
         }
     };
     if args.partition.is_empty() {
@@ -192,25 +195,4 @@ async fn partitions(client: &Client, args: &ConsumeArgs) -> Result<Vec<TopicPart
     };
     let name = |index| TopicPartition::new(args.topic.as_str(), index);
     Ok(indexes.into_iter().map(name).collect())
-}
-
-/// So many records before the end of each partition, or its start if there are fewer.
-async fn last(
-    client: &Client,
-    partitions: Vec<TopicPartition>,
-    count: i64,
-) -> Result<Vec<(TopicPartition, StartAt)>, Failure> {
-    let mut starts: HashMap<TopicPartition, i64> = HashMap::new();
-    for at in [OffsetAt::Earliest, OffsetAt::Latest] {
-        let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), at)).collect();
-        let found = client.admin().list_offsets(&wanted, Isolation::ReadUncommitted).await;
-        for (partition, found) in partitions.iter().zip(found) {
-            let offset = found?.map_or(0, |found| found.offset);
-            let start = starts.entry(partition.clone()).or_insert(offset);
-            if at == OffsetAt::Latest {
-                *start = (*start).max(offset.saturating_sub(count));
-            }
-        }
-    }
-    Ok(starts.into_iter().map(|(name, offset)| (name, StartAt::Offset(offset))).collect())
 }

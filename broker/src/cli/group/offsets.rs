@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use thalweg_client::admin::Admin;
-use thalweg_client::{CommittedOffset, Isolation, OffsetAt, TopicPartition};
+use thalweg_client::{CommittedOffset, OffsetAt, TopicPartition};
 
 use crate::cli::failure::Failure;
+use crate::cli::offsets::find;
 
 /// A partition as a group sees it. What is not known is `None`.
 #[derive(Clone, Debug, Serialize)]
@@ -64,15 +65,4 @@ pub(super) async fn committed(
         offsets.insert(partition, outcome?);
     }
     Ok(offsets)
-}
-
-/// An offset in each partition, in their order; none where there is no such record.
-pub(super) async fn find(
-    admin: &Admin,
-    partitions: &[TopicPartition],
-    at: OffsetAt,
-) -> Vec<Result<Option<i64>, Failure>> {
-    let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), at)).collect();
-    let found = admin.list_offsets(&wanted, Isolation::ReadUncommitted).await.into_iter();
-    found.map(|found| Ok(found?.map(|found| found.offset))).collect()
 }

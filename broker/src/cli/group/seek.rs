@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde::Serialize;
 use thalweg_client::admin::Admin;
-use thalweg_client::{CommittedOffset, OffsetAt, TopicPartition};
+use thalweg_client::{CommittedOffset, TopicPartition};
 
 use super::offsets;
 use crate::cli::failure::{Failure, settle};
+use crate::cli::offsets::place;
 use crate::cli::output::{Printer, counted, or_dash, table};
 use crate::cli::position::Position;
 
@@ -82,7 +83,7 @@ pub(super) async fn run(
         let message = format!("group {} has no offsets to move", args.group);
         return Err(Failure::NotFound(format!("{message}; name topics with --topic")));
     }
-    let (targets, looked_up) = settle(targets(admin, &partitions, args.to).await);
+    let (targets, looked_up) = settle(place(admin, &partitions, args.to).await);
     let mut outcome = looked_up;
     let mut targets: Vec<(TopicPartition, i64)> = targets;
     if args.execute && !targets.is_empty() {
@@ -123,38 +124,6 @@ async fn selected(admin: &Admin, selections: &[Selection]) -> Result<Vec<TopicPa
             .extend(indexes.into_iter().map(|index| TopicPartition::new(topic.as_str(), index)));
     }
     Ok(partitions.into_iter().collect())
-}
-
-/// What `to` means in each partition: always an offset that can be read from, or the end.
-async fn targets(
-    admin: &Admin,
-    partitions: &[TopicPartition],
-    to: Position,
-) -> Vec<Result<(TopicPartition, i64), Failure>> {
-    let starts = offsets::find(admin, partitions, OffsetAt::Earliest).await;
-    let ends = offsets::find(admin, partitions, OffsetAt::Latest).await;
-    let found = match to {
-        Position::Time(ms) => offsets::find(admin, partitions, OffsetAt::Timestamp(ms)).await,
-        _ => partitions.iter().map(|_| Ok(None)).collect(),
-    };
-    let bounds = starts.into_iter().zip(ends).zip(found);
-    let target = |(partition, ((start, end), found)): (&TopicPartition, ((_, _), _))| {
-        let (start, end): (Result<Option<i64>, Failure>, Result<Option<i64>, Failure>) =
-            (start, end);
-        let found: Result<Option<i64>, Failure> = found;
-        let start = start?.unwrap_or(0);
-        let end = end?.unwrap_or(start).max(start);
-        let wanted = match to {
-            Position::Start => start,
-            Position::End => end,
-            Position::Offset(offset) => offset,
-            Position::Last(count) => end.saturating_sub(count),
-            // No record is late enough: whatever comes next is.
-            Position::Time(_) => found?.unwrap_or(end),
-        };
-        Ok((partition.clone(), wanted.clamp(start, end)))
-    };
-    partitions.iter().zip(bounds).map(target).collect()
 }
 
 fn for_people(moves: &Moves) -> String {
