@@ -14,6 +14,7 @@ mod controller;
 pub mod group;
 mod handlers;
 mod node;
+pub mod node_rpc;
 mod partition;
 mod replication;
 mod server;

@@ -106,6 +106,17 @@ pub struct DataDir {
     _lock: File,
 }
 
+/// A broker that was there when the cluster was formed, and votes in its controller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founder {
+    /// Its id.
+    pub node: i32,
+    /// Its data directory's own identity.
+    pub disk: Uuid,
+    /// Where the other brokers reached it then, as `host:port`.
+    pub address: String,
+}
+
 /// What `node.json` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Node {

@@ -26,6 +26,40 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
+/// The CRC-32C of bytes that come in pieces.
+#[derive(Clone, Debug)]
+pub struct Crc32c {
+    digest: crc_fast::Digest,
+}
+
+impl Crc32c {
+    /// The checksum of nothing yet.
+    pub fn new() -> Self {
+        Self { digest: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi) }
+    }
+
+    /// Takes in the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+    }
+
+    /// The CRC-32C of all pieces so far.
+    pub fn finish(&self) -> u32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the digest serves 64-bit checksums too; the upper half of this one is zero"
+        )]
+        let crc = self.digest.finalize() as u32;
+        crc
+    }
+}
+
+impl Default for Crc32c {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The CRC of a message whose beginning changed from `old` to `new` (of equal length) and is
 /// followed by `tail_len` untouched bytes, fewer than 4 GiB. Takes a few hundred instructions,
 /// whatever the length.
@@ -72,6 +106,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn pieces_have_the_crc_of_the_whole(
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 0..6),
+        ) {
+            let mut crc = Crc32c::new();
+            for piece in &pieces {
+                crc.update(piece);
+            }
+            prop_assert_eq!(crc.finish(), crc32c(&pieces.concat()));
+        }
+
         #[test]
         fn a_replaced_prefix_gives_the_crc_of_the_new_message(
             (old, new) in (1_usize..64).prop_flat_map(|len| {

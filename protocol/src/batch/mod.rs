@@ -27,7 +27,7 @@ mod view;
 pub use attributes::{Attributes, TimestampType};
 pub use builder::{BatchBuilder, BatchOptions};
 pub use control::{ControlError, EndTxnMarker, TransactionResult};
-pub use crc::crc32c;
+pub use crc::{Crc32c, crc32c};
 pub use error::{BatchError, BuildError, RecordError, RecordFault};
 pub use header::{BatchHeader, CRC_START, HEADER_LEN, LENGTH_OVERHEAD, MAGIC};
 pub use patch::HeaderPatch;
