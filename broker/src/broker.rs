@@ -73,7 +73,7 @@ pub struct Broker {
     shards: Vec<JoinHandle<()>>,
     shutdown: watch::Sender<bool>,
     disk: &'static str,
-    _data_dir: DataDir,
+    data_dir: DataDir,
 }
 
 impl Broker {
@@ -113,15 +113,8 @@ impl Broker {
             router,
             shutdown: stopping,
         }));
-        let mut broker = Broker {
-            node,
-            address,
-            admin,
-            shards: Vec::new(),
-            shutdown,
-            disk: "",
-            _data_dir: data_dir,
-        };
+        let mut broker =
+            Broker { node, address, admin, shards: Vec::new(), shutdown, disk: "", data_dir };
         match broker.start_shards(jobs, listeners) {
             Ok(()) => Ok(broker),
             Err(error) => {
@@ -182,7 +175,12 @@ impl Broker {
     /// Tells the controller where clients reach this broker, if that is news.
     fn register(&self) -> Result<(), StartError> {
         let advertised = self.node.config().advertised(self.address);
-        let info = BrokerInfo { host: advertised.host, port: advertised.port, rack: None };
+        let info = BrokerInfo {
+            host: advertised.host,
+            port: advertised.port,
+            disk: Some(self.data_dir.directory_id()),
+            ..BrokerInfo::default()
+        };
         if self.node.images.load().brokers.get(&self.node.id) == Some(&info) {
             return Ok(());
         }

@@ -4,8 +4,10 @@
 //! a proposer checked beforehand is checked again here, because another command may have come
 //! between.
 
+use super::assignment::Assignment;
 use super::command::{Command, CommandError, Configs, Outcome};
 use super::image::{Image, Topic};
+use super::membership;
 
 /// The image after the command at Raft `index`, and what its proposer is told.
 ///
@@ -25,10 +27,13 @@ pub(crate) fn apply(
 fn change(image: &mut Image, command: &Command) -> Result<Outcome, CommandError> {
     match command {
         Command::RegisterBroker { node, broker } => {
-            image.brokers.insert(*node, broker.clone());
+            membership::register(image, *node, broker)?;
         }
+        Command::SetFenced { node, fenced } => membership::set_fenced(image, *node, *fenced)?,
+        Command::UnregisterBroker { node } => membership::unregister(image, *node)?,
         Command::CreateTopic { name, id, partitions, configs } => {
             refuse_collision(image, name)?;
+            refuse_unknown_brokers(image, partitions)?;
             image.put_topic(Topic {
                 id: *id,
                 name: name.clone(),
@@ -40,13 +45,28 @@ fn change(image: &mut Image, command: &Command) -> Result<Outcome, CommandError>
             let name = topic(image, *id)?.name;
             image.remove_topic(&name);
         }
-        Command::TopicPurged { id } => {
-            image.deleted.remove(id);
-        }
+        Command::TopicPurged { id, node } => membership::forget_deleted(image, *id, *node),
         Command::AddPartitions { id, partitions } => {
+            refuse_unknown_brokers(image, partitions)?;
             let mut topic = topic(image, *id)?;
             topic.partitions.extend(partitions.iter().cloned());
             image.put_topic(topic);
+        }
+        Command::Reassign { id, partition, target } => {
+            let target = target.as_deref();
+            if let Some(target) = target {
+                refuse_replicas(image, target)?;
+            }
+            change_assignment(image, *id, *partition, |now| reassign(now, target))?;
+        }
+        Command::FinishReassignment { id, partition, replicas } => {
+            change_assignment(image, *id, *partition, |now| finish(now, replicas))?;
+        }
+        Command::ReplicaPurged { id, partition, node } => {
+            change_assignment(image, *id, *partition, |now| {
+                now.leaving.retain(|leaving| leaving != node);
+                Ok(())
+            })?;
         }
         Command::SetTopicConfigs { id, expected, configs } => {
             let mut topic = topic(image, *id)?;
@@ -74,6 +94,64 @@ fn change(image: &mut Image, command: &Command) -> Result<Outcome, CommandError>
 
 fn topic(image: &Image, id: uuid::Uuid) -> Result<Topic, CommandError> {
     image.topic_by_id(id).map(|topic| Topic::clone(topic)).ok_or(CommandError::UnknownTopic(id))
+}
+
+/// Changes the assignment of one partition, or nothing at all.
+fn change_assignment(
+    image: &mut Image,
+    id: uuid::Uuid,
+    partition: i32,
+    change: impl FnOnce(&mut Assignment) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let mut topic = topic(image, id)?;
+    let unknown = CommandError::UnknownPartition { topic: topic.name.clone(), partition };
+    let slot = usize::try_from(partition).ok().and_then(|slot| topic.partitions.get_mut(slot));
+    change(slot.ok_or(unknown)?)?;
+    image.put_topic(topic);
+    Ok(())
+}
+
+fn reassign(assignment: &mut Assignment, target: Option<&[i32]>) -> Result<(), CommandError> {
+    let Some(target) = target else {
+        if assignment.target.is_none() {
+            return Err(CommandError::NoReassignment);
+        }
+        assignment.begin(assignment.replicas.clone());
+        return Ok(());
+    };
+    if let Some(node) = target.iter().find(|node| assignment.leaving.contains(node)) {
+        return Err(CommandError::ReplicaLeaving { node: *node });
+    }
+    assignment.begin(target.to_vec());
+    Ok(())
+}
+
+fn finish(assignment: &mut Assignment, replicas: &[i32]) -> Result<(), CommandError> {
+    match &assignment.target {
+        None => Err(CommandError::NoReassignment),
+        Some(target) if target != replicas => Err(CommandError::TargetChanged),
+        Some(_) => {
+            assignment.finish();
+            Ok(())
+        }
+    }
+}
+
+fn refuse_replicas(image: &Image, replicas: &[i32]) -> Result<(), CommandError> {
+    let twice =
+        (1..).zip(replicas).any(|(after, node)| replicas.iter().skip(after).any(|it| it == node));
+    if replicas.is_empty() || twice {
+        return Err(CommandError::InvalidReplicas { replicas: replicas.to_vec() });
+    }
+    match replicas.iter().find(|node| !image.brokers.contains_key(node)) {
+        Some(node) => Err(CommandError::UnknownBroker(*node)),
+        None => Ok(()),
+    }
+}
+
+/// A broker may have been removed after the proposer placed replicas on it.
+fn refuse_unknown_brokers(image: &Image, partitions: &[Assignment]) -> Result<(), CommandError> {
+    partitions.iter().try_for_each(|assignment| refuse_replicas(image, &assignment.replicas))
 }
 
 /// Two admins who change different keys at once must not undo each other's change.
@@ -105,86 +183,4 @@ fn refuse_collision(image: &Image, name: &str) -> Result<(), CommandError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::controller::image::Assignment;
-
-    fn create(name: &str, id: u128) -> Command {
-        Command::CreateTopic {
-            name: name.to_owned(),
-            id: Uuid::from_u128(id),
-            partitions: vec![Assignment { replicas: vec![1] }],
-            configs: BTreeMap::new(),
-        }
-    }
-
-    fn run(commands: &[Command]) -> (Image, Vec<Result<Outcome, CommandError>>) {
-        let mut image = Image::default();
-        let mut outcomes = Vec::new();
-        for (index, command) in (1..).zip(commands) {
-            let (next, outcome) = apply(&image, index, command);
-            image = next;
-            outcomes.push(outcome);
-        }
-        (image, outcomes)
-    }
-
-    #[test]
-    fn a_name_is_taken_once_and_free_again_after_deletion() {
-        let (image, outcomes) = run(&[
-            create("orders", 1),
-            create("orders", 2),
-            Command::DeleteTopic { id: Uuid::from_u128(1) },
-            create("orders", 3),
-        ]);
-        assert_eq!(outcomes[1], Err(CommandError::TopicExists("orders".to_owned())));
-        assert_eq!(outcomes[3], Ok(Outcome::Applied));
-        assert_eq!(image.topic("orders").map(|topic| topic.id), Some(Uuid::from_u128(3)));
-        assert!(image.deleted.contains(&Uuid::from_u128(1)), "old data is marked for removal");
-        assert_eq!(image.applied, 4);
-    }
-
-    #[test]
-    fn names_that_metrics_would_confuse_are_refused() {
-        let (_, outcomes) = run(&[create("a.b", 1), create("a_b", 2)]);
-        assert_eq!(
-            outcomes[1],
-            Err(CommandError::TopicCollides("a_b".to_owned(), "a.b".to_owned()))
-        );
-    }
-
-    #[test]
-    fn a_change_made_from_stale_configs_is_refused() {
-        let set = |expected: Option<&str>, value: &str| Command::SetTopicConfigs {
-            id: Uuid::from_u128(1),
-            expected: expected.map(|v| BTreeMap::from([("k".to_owned(), v.to_owned())])),
-            configs: BTreeMap::from([("k".to_owned(), value.to_owned())]),
-        };
-        let (image, outcomes) =
-            run(&[create("orders", 1), set(None, "1"), set(Some("1"), "2"), set(Some("1"), "3")]);
-        assert_eq!(outcomes[3], Err(CommandError::ConfigsChanged));
-        assert_eq!(image.topic("orders").map(|topic| topic.configs["k"].as_str()), Some("2"));
-    }
-
-    #[test]
-    fn producer_ids_are_never_handed_out_twice() {
-        let (_, outcomes) = run(&[
-            Command::AllocateProducerIds { count: 1000 },
-            Command::AllocateProducerIds { count: 1 },
-        ]);
-        assert_eq!(outcomes[0], Ok(Outcome::ProducerIds { first: 0 }));
-        assert_eq!(outcomes[1], Ok(Outcome::ProducerIds { first: 1000 }));
-    }
-
-    #[test]
-    fn an_image_survives_its_snapshot_form() {
-        let (image, _) = run(&[create("orders", 1), Command::AllocateProducerIds { count: 5 }]);
-        let json = serde_json::to_vec(&image).expect("an image is plain data");
-        let back: Image = serde_json::from_slice(&json).expect("written by us");
-        assert_eq!(back, image);
-    }
-}
+mod tests;

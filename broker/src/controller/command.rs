@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::image::{Assignment, Broker};
+use super::assignment::Assignment;
+use super::image::Broker;
 
 /// Overrides by name.
 pub(crate) type Configs = BTreeMap<String, String>;
@@ -18,16 +19,32 @@ pub(crate) type Configs = BTreeMap<String, String>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Command {
-    /// A broker says where clients reach it.
+    /// A broker says where it is reached. It lives, so it is not fenced.
     RegisterBroker { node: i32, broker: Broker },
+    /// The active controller has lost sight of a broker, or hears from it again.
+    SetFenced { node: i32, fenced: bool },
+    /// A broker is gone for good.
+    UnregisterBroker { node: i32 },
     /// A topic with all its partitions placed. The id was drawn by the proposer.
     CreateTopic { name: String, id: Uuid, partitions: Vec<Assignment>, configs: Configs },
     /// The topic is gone for clients; brokers remove its data.
     DeleteTopic { id: Uuid },
-    /// A broker has removed the data of a deleted topic.
-    TopicPurged { id: Uuid },
+    /// A broker has removed the data of a deleted topic. Logs of versions that knew only one
+    /// broker name none.
+    TopicPurged {
+        id: Uuid,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<i32>,
+    },
     /// Partitions are added behind the existing ones.
     AddPartitions { id: Uuid, partitions: Vec<Assignment> },
+    /// The partition is to live on `target`; without one, where it lived before the reassignment
+    /// under way. The same brokers in another order are that order at once.
+    Reassign { id: Uuid, partition: i32, target: Option<Vec<i32>> },
+    /// The partition's leader has made the target's brokers the voters of the group.
+    FinishReassignment { id: Uuid, partition: i32, replicas: Vec<i32> },
+    /// A broker that a reassignment took out has removed its copy.
+    ReplicaPurged { id: Uuid, partition: i32, node: i32 },
     /// Replaces a topic's overrides, if they still are `expected` (when that is given).
     SetTopicConfigs { id: Uuid, expected: Option<Configs>, configs: Configs },
     /// Replaces the overrides of one broker, or of all when `node` is absent, likewise.
@@ -54,6 +71,38 @@ pub(crate) enum CommandError {
     /// The topic is not, or no longer, there.
     #[error("topic {0} does not exist")]
     UnknownTopic(Uuid),
+    /// The topic has no such partition.
+    #[error("topic '{topic}' has no partition {partition}")]
+    UnknownPartition { topic: String, partition: i32 },
+    /// The broker never registered, or was removed.
+    #[error("there is no broker {0} in this cluster")]
+    UnknownBroker(i32),
+    /// Another data directory registers under a known broker's id.
+    #[error(
+        "the data directory of node {node} was replaced: start it with a new --node-id and --join, then `thalweg cluster remove {node}`"
+    )]
+    DiskMismatch { node: i32 },
+    /// A broker that has replicas cannot be removed.
+    #[error(
+        "broker {node} still has replicas of {partitions} partitions; move them away first: `thalweg cluster drain {node}`"
+    )]
+    BrokerInUse { node: i32, partitions: usize },
+    /// Replicas that no partition can have.
+    #[error(
+        "replicas {replicas:?}: a partition has at least one replica, and no two on one broker"
+    )]
+    InvalidReplicas { replicas: Vec<i32> },
+    /// A broker that still removes its copy cannot get it again at the same time.
+    #[error(
+        "broker {node} has yet to remove the copy that an earlier reassignment took from it; try again when it has"
+    )]
+    ReplicaLeaving { node: i32 },
+    /// There is nothing to cancel, or to finish.
+    #[error("no reassignment of this partition is under way")]
+    NoReassignment,
+    /// What was finished is not what is wanted now.
+    #[error("the reassignment has another target by now")]
+    TargetChanged,
     /// The overrides are no longer those the proposer started from.
     #[error("the configuration was changed by someone else meanwhile")]
     ConfigsChanged,

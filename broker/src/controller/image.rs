@@ -10,6 +10,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::assignment::Assignment;
+
+/// The dynamic setting of one broker by which an operator empties it.
+pub(crate) const BROKER_DRAINED: &str = "broker.drained";
+
 /// The state of the whole cluster after one of the controller's commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Image {
@@ -22,21 +27,34 @@ pub(crate) struct Image {
     pub(crate) topics: BTreeMap<String, Arc<Topic>>,
     /// Names by topic id.
     pub(super) names: BTreeMap<Uuid, String>,
-    /// Topics that were deleted and whose data some broker may still hold. Data is removed only
-    /// because an id stands here, never because an id is absent from `topics`.
-    pub(crate) deleted: BTreeSet<Uuid>,
+    /// Topics that were deleted, and the brokers that may still hold their data. Data is removed
+    /// only because an id stands here, never because an id is absent from `topics`.
+    #[serde(deserialize_with = "deleted::read")]
+    pub(crate) deleted: BTreeMap<Uuid, BTreeSet<i32>>,
     /// Configuration of all brokers (key `""`) and of single ones (their id).
     pub(crate) broker_configs: BTreeMap<String, BTreeMap<String, String>>,
     /// The first producer id that was never handed out.
     pub(crate) next_producer_id: i64,
 }
 
-/// How clients reach a broker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A broker, and how it is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Broker {
+    /// Where clients connect.
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) rack: Option<String>,
+    /// Where other brokers connect; a broker that is alone has no such address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node_address: Option<String>,
+    /// The data directory it registered with. Another one under the same id is another broker,
+    /// which has forgotten its votes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) disk: Option<Uuid>,
+    /// The controller has not heard from it for a while. It is given no new replicas, and clients
+    /// are not sent to it.
+    #[serde(default)]
+    pub(crate) fenced: bool,
 }
 
 /// A topic and where its partitions live.
@@ -48,12 +66,6 @@ pub(crate) struct Topic {
     pub(crate) partitions: Vec<Assignment>,
     /// Overrides only; everything else comes from the broker.
     pub(crate) configs: BTreeMap<String, String>,
-}
-
-/// The brokers that hold one partition, the preferred leader first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Assignment {
-    pub(crate) replicas: Vec<i32>,
 }
 
 /// Topics in a snapshot: serde shares nothing, so the pointers are left out.
@@ -80,6 +92,31 @@ mod topics {
     }
 }
 
+/// The deleted topics of a snapshot, also in the form of a version that knew only one broker: a
+/// list of ids. Nobody is named then, and [`Image::holds_deleted`] takes that for everybody.
+mod deleted {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde::{Deserialize, Deserializer};
+    use uuid::Uuid;
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        ByBroker(BTreeMap<Uuid, BTreeSet<i32>>),
+        Ids(Vec<Uuid>),
+    }
+
+    pub(super) fn read<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Uuid, BTreeSet<i32>>, D::Error> {
+        Ok(match Stored::deserialize(deserializer)? {
+            Stored::ByBroker(deleted) => deleted,
+            Stored::Ids(ids) => ids.into_iter().map(|id| (id, BTreeSet::new())).collect(),
+        })
+    }
+}
+
 impl Topic {
     /// The number of partitions, as Kafka counts them.
     pub(crate) fn partition_count(&self) -> i32 {
@@ -103,17 +140,71 @@ impl Image {
         self.topics.get(self.names.get(&id)?)
     }
 
+    /// A cluster of these brokers and nothing else.
+    #[cfg(test)]
+    pub(crate) fn of_brokers(nodes: impl IntoIterator<Item = i32>) -> Image {
+        let brokers = nodes.into_iter().map(|node| (node, Broker::default())).collect();
+        Image { brokers, ..Image::default() }
+    }
+
+    /// The brokers that are not fenced, in the order of their ids.
+    pub(crate) fn live_brokers(&self) -> impl Iterator<Item = (i32, &Broker)> {
+        self.brokers.iter().filter(|(_, broker)| !broker.fenced).map(|(id, broker)| (*id, broker))
+    }
+
+    /// Whether the controller knows the broker and has not heard from it for a while.
+    pub(crate) fn is_fenced(&self, node: i32) -> bool {
+        self.brokers.get(&node).is_some_and(|broker| broker.fenced)
+    }
+
+    /// Whether an operator wants the broker to be left empty.
+    pub(crate) fn is_drained(&self, node: i32) -> bool {
+        let configs = self.broker_configs.get(&node.to_string());
+        configs.and_then(|configs| configs.get(BROKER_DRAINED)).is_some_and(|it| it == "true")
+    }
+
+    /// The partitions that a broker has a replica of, is getting one of, or may still have data
+    /// of, in the order of topic names.
+    pub(crate) fn replicas_hosting(
+        &self,
+        node: i32,
+    ) -> impl Iterator<Item = (&Arc<Topic>, i32, &Assignment)> {
+        self.topics.values().flat_map(move |topic| {
+            let partitions = (0..).zip(&topic.partitions);
+            let hosted = partitions.filter(move |(_, assignment)| assignment.names(node));
+            hosted.map(move |(partition, assignment)| (topic, partition, assignment))
+        })
+    }
+
+    /// Kafka's in-sync replicas, as far as the controller knows: those that are not fenced. A
+    /// broker that a reassignment is only adding is not among them.
+    pub(crate) fn isr(&self, assignment: &Assignment) -> Vec<i32> {
+        assignment.replicas.iter().copied().filter(|node| !self.is_fenced(*node)).collect()
+    }
+
+    /// The members of a partition that are fenced.
+    pub(crate) fn offline_replicas(&self, assignment: &Assignment) -> Vec<i32> {
+        assignment.members().into_iter().filter(|node| self.is_fenced(*node)).collect()
+    }
+
+    /// Whether a broker may still hold data of a deleted topic.
+    pub(crate) fn holds_deleted(&self, topic: Uuid, node: i32) -> bool {
+        let holders = self.deleted.get(&topic);
+        holders.is_some_and(|holders| holders.is_empty() || holders.contains(&node))
+    }
+
     /// Adds or replaces a topic under its name and id.
     pub(super) fn put_topic(&mut self, topic: Topic) {
         self.names.insert(topic.id, topic.name.clone());
         self.topics.insert(topic.name.clone(), Arc::new(topic));
     }
 
-    /// Takes a topic out and remembers that its data may be removed.
+    /// Takes a topic out and remembers who may hold its data.
     pub(super) fn remove_topic(&mut self, name: &str) {
         if let Some(topic) = self.topics.remove(name) {
             self.names.remove(&topic.id);
-            self.deleted.insert(topic.id);
+            let holders = topic.partitions.iter().flat_map(Assignment::holders).collect();
+            self.deleted.insert(topic.id, holders);
         }
     }
 }

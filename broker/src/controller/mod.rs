@@ -4,9 +4,11 @@
 //! pure function, and the new image is published to every shard as one `Arc`.
 
 pub(crate) mod apply;
+pub(crate) mod assignment;
 pub(crate) mod command;
 pub(crate) mod image;
 pub(crate) mod leaders;
+mod membership;
 pub(crate) mod placement;
 
 use std::cell::RefCell;
@@ -135,11 +137,7 @@ impl Controller {
             waiting: VecDeque::new(),
         };
         let here = |topic: &Arc<image::Topic>| {
-            topic
-                .partitions
-                .iter()
-                .filter(|partition| partition.replicas.contains(&node.id))
-                .count()
+            topic.partitions.iter().filter(|partition| partition.has_member(node.id)).count()
         };
         node.health.begin_recovery(image.topics.values().map(here).sum());
         node.images.publish(image);

@@ -13,10 +13,12 @@ use thalweg_protocol::messages::metadata::{
     MetadataResponsePartition, MetadataResponseTopic,
 };
 use thalweg_protocol::{ErrorCode, KafkaStr};
+use uuid::Uuid;
 
 use super::topic_creation::{WantedTopic, create, plan, wait_until_led};
 use super::topic_name;
-use crate::controller::image::{Image, Topic};
+use crate::controller::image::{Broker, Image, Topic};
+use crate::controller::leaders::Leader;
 use crate::node::Node;
 use crate::server::connection::Connection;
 use crate::shard::Shard;
@@ -71,14 +73,14 @@ pub(super) async fn handle(
 }
 
 fn brokers(image: &Image) -> Vec<MetadataResponseBroker> {
-    let broker = |(id, broker): (&i32, &crate::controller::image::Broker)| MetadataResponseBroker {
-        node_id: *id,
+    let broker = |(id, broker): (i32, &Broker)| MetadataResponseBroker {
+        node_id: id,
         host: KafkaStr::copied_from(&broker.host),
         port: i32::from(broker.port),
         rack: broker.rack.as_deref().map(KafkaStr::copied_from),
         ..MetadataResponseBroker::default()
     };
-    image.brokers.iter().map(broker).collect()
+    image.live_brokers().map(broker).collect()
 }
 
 async fn answer(
@@ -141,16 +143,29 @@ async fn auto_create(shard: &Rc<Shard>, name: &str) -> Result<Arc<Topic>, ErrorC
     shard.node.topic(name).ok_or(ErrorCode::LeaderNotAvailable)
 }
 
+/// A partition's leader, unless clients cannot reach it: a fenced broker is not listed, and some
+/// other replica is about to lead.
+pub(super) fn live_leader(
+    node: &Node,
+    image: &Image,
+    topic: Uuid,
+    partition: i32,
+) -> Option<Leader> {
+    node.leaders.get(topic, partition).filter(|leader| !image.is_fenced(leader.node))
+}
+
 fn describe(node: &Node, topic: &Arc<Topic>) -> MetadataResponseTopic {
+    let image = node.images.load();
     let partitions = (0..).zip(&topic.partitions).map(|(index, assignment)| {
-        let leader = node.leaders.get(topic.id, index);
+        let leader = live_leader(node, &image, topic.id, index);
         MetadataResponsePartition {
             error_code: leader.map_or(ErrorCode::LeaderNotAvailable, |_| ErrorCode::None).code(),
             partition_index: index,
             leader_id: leader.map_or(-1, |leader| leader.node),
             leader_epoch: leader.map_or(-1, |leader| leader.epoch),
-            replica_nodes: assignment.replicas.clone(),
-            isr_nodes: assignment.replicas.clone(),
+            replica_nodes: assignment.members(),
+            isr_nodes: image.isr(assignment),
+            offline_replicas: image.offline_replicas(assignment),
             ..MetadataResponsePartition::default()
         }
     });

@@ -73,7 +73,7 @@ async fn of_group(
     let no_leader = (ErrorCode::CoordinatorNotAvailable, "the group's partition has no leader");
     let leader = shard.node.leaders.get(topic, partition).ok_or(no_leader)?;
     let image = shard.node.images.load();
-    let broker = image.brokers.get(&leader.node).ok_or(no_leader)?;
+    let broker = image.brokers.get(&leader.node).filter(|it| !it.fenced).ok_or(no_leader)?;
     Ok(Coordinator {
         node_id: leader.node,
         host: KafkaStr::copied_from(&broker.host),

@@ -66,7 +66,7 @@ async fn add(
     let partitions = match wanted.assignments {
         None => {
             let copies = i16::try_from(copies).unwrap_or(i16::MAX);
-            placement::place(&image, topic.partitions.len(), more, copies)
+            placement::place(&image, more, copies)
         }
         Some(assignments) if assignments.len() != more => {
             let message = format!("{} assignments for {more} new partitions", assignments.len());

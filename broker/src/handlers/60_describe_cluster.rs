@@ -1,5 +1,6 @@
 //! DescribeCluster (key 60), versions 0–2. Only brokers are described: controllers are not reached
-//! by clients (KIP-919), so endpoint type 2 is MISMATCHED_ENDPOINT_TYPE.
+//! by clients (KIP-919), so endpoint type 2 is MISMATCHED_ENDPOINT_TYPE. Fenced brokers are shown
+//! to those who ask for them (KIP-1073).
 
 use std::rc::Rc;
 
@@ -31,11 +32,13 @@ pub(super) async fn handle(
         };
     }
     let image = node.images.load();
-    let brokers = image.brokers.iter().map(|(id, broker)| DescribeClusterBroker {
+    let shown = image.brokers.iter().filter(|(_, it)| request.include_fenced_brokers || !it.fenced);
+    let brokers = shown.map(|(id, broker)| DescribeClusterBroker {
         broker_id: *id,
         host: KafkaStr::copied_from(&broker.host),
         port: i32::from(broker.port),
         rack: broker.rack.as_deref().map(KafkaStr::copied_from),
+        is_fenced: broker.fenced,
         ..DescribeClusterBroker::default()
     });
     DescribeClusterResponse {

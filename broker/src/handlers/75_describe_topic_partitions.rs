@@ -10,8 +10,9 @@ use thalweg_protocol::messages::describe_topic_partitions::{
 };
 use thalweg_protocol::{ErrorCode, KafkaStr};
 
+use super::metadata::live_leader;
 use super::topic_name;
-use crate::controller::image::Topic;
+use crate::controller::image::{Image, Topic};
 use crate::node::Node;
 use crate::server::connection::Connection;
 
@@ -47,7 +48,7 @@ pub(super) async fn handle(
             response.topics.push(missing(name));
             continue;
         };
-        let described = partitions(node, topic, first, left);
+        let described = partitions(node, &image, topic, first, left);
         left -= described.len();
         let next = first + i32::try_from(described.len()).unwrap_or(i32::MAX);
         response.topics.push(DescribeTopicPartitionsResponseTopic {
@@ -83,6 +84,7 @@ fn missing(name: &str) -> DescribeTopicPartitionsResponseTopic {
 
 fn partitions(
     node: &Node,
+    image: &Image,
     topic: &Topic,
     first: i32,
     most: usize,
@@ -91,15 +93,16 @@ fn partitions(
     let shown = (0..).zip(&topic.partitions).skip(skip).take(most);
     shown
         .map(|(partition_index, assignment)| {
-            let leader = node.leaders.get(topic.id, partition_index);
+            let leader = live_leader(node, image, topic.id, partition_index);
             let code = leader.map_or(ErrorCode::LeaderNotAvailable, |_| ErrorCode::None);
             DescribeTopicPartitionsResponsePartition {
                 error_code: code.code(),
                 partition_index,
                 leader_id: leader.map_or(-1, |leader| leader.node),
                 leader_epoch: leader.map_or(-1, |leader| leader.epoch),
-                replica_nodes: assignment.replicas.clone(),
-                isr_nodes: assignment.replicas.clone(),
+                replica_nodes: assignment.members(),
+                isr_nodes: image.isr(assignment),
+                offline_replicas: image.offline_replicas(assignment),
                 eligible_leader_replicas: Some(Vec::new()),
                 last_known_elr: Some(Vec::new()),
                 ..DescribeTopicPartitionsResponsePartition::default()

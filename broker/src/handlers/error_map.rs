@@ -73,11 +73,27 @@ pub(crate) fn of_propose(error: &ProposeError) -> ErrorCode {
     match error {
         ProposeError::NotController => ErrorCode::NotController,
         ProposeError::OutcomeUnknown => ErrorCode::RequestTimedOut,
-        ProposeError::Refused(CommandError::TopicExists(_)) => ErrorCode::TopicAlreadyExists,
-        ProposeError::Refused(CommandError::UnknownTopic(_)) => ErrorCode::UnknownTopicOrPartition,
+        ProposeError::Refused(refusal) => of_command(refusal),
+    }
+}
+
+fn of_command(refusal: &CommandError) -> ErrorCode {
+    match refusal {
+        CommandError::TopicExists(_) => ErrorCode::TopicAlreadyExists,
+        CommandError::UnknownTopic(_) | CommandError::UnknownPartition { .. } => {
+            ErrorCode::UnknownTopicOrPartition
+        }
         // Retried by the handler, never seen by a client.
-        ProposeError::Refused(CommandError::ConfigsChanged) => ErrorCode::ConcurrentTransactions,
-        ProposeError::Refused(CommandError::TopicCollides(..)) => ErrorCode::InvalidTopicException,
+        CommandError::ConfigsChanged => ErrorCode::ConcurrentTransactions,
+        CommandError::TopicCollides(..) => ErrorCode::InvalidTopicException,
+        CommandError::UnknownBroker(_) => ErrorCode::BrokerIdNotRegistered,
+        CommandError::DiskMismatch { .. } => ErrorCode::DuplicateBrokerRegistration,
+        CommandError::BrokerInUse { .. } => ErrorCode::InvalidRequest,
+        CommandError::InvalidReplicas { .. } => ErrorCode::InvalidReplicaAssignment,
+        CommandError::ReplicaLeaving { .. } => ErrorCode::ReassignmentInProgress,
+        CommandError::NoReassignment | CommandError::TargetChanged => {
+            ErrorCode::NoReassignmentInProgress
+        }
     }
 }
 

@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use super::error_map;
 use super::{offsets_topic, topic_name};
+use crate::controller::assignment::Assignment;
 use crate::controller::command::Command;
-use crate::controller::image::{Assignment, Image};
+use crate::controller::image::Image;
 use crate::controller::placement;
 use crate::shard::Shard;
 use crate::shard::router::ShardId;
@@ -109,7 +110,7 @@ fn place(
         -1 => defaults.default_replication_factor,
         copies => copies,
     };
-    placement::place(image, 0, count, copies)
+    placement::place(image, count, copies)
         .map_err(|error| Refusal::new(error_map::of_placement(&error), error))
 }
 

@@ -100,7 +100,7 @@ impl Shard {
             for (partition, assignment) in (0..).zip(&topic.partitions) {
                 let id = GroupId { topic: topic.id, partition };
                 if self.node.router.owner(topic.id, partition) != self.id
-                    || !assignment.replicas.contains(&self.node.id)
+                    || !assignment.has_member(self.node.id)
                 {
                     continue;
                 }
@@ -144,7 +144,9 @@ impl Shard {
     /// Removes the data of deleted topics from this broker and says so to the controller.
     async fn purge_deleted(self: &Rc<Self>) {
         let node = Arc::clone(&self.node);
-        for topic in node.images.load().deleted.iter().copied() {
+        let image = node.images.load();
+        let held = image.deleted.keys().filter(|topic| image.holds_deleted(**topic, node.id));
+        for topic in held.copied() {
             for shard in node.router.shards() {
                 let purged = node.router.run(self, shard, move |shard| {
                     let shard = Rc::clone(shard);
@@ -162,8 +164,8 @@ impl Shard {
                 warn!(dir = %dir.display(), %error, "removing a deleted topic's directory");
                 continue;
             }
-            if let Err(error) = self.controller().propose(&Command::TopicPurged { id: topic }).await
-            {
+            let purged = Command::TopicPurged { id: topic, node: Some(node.id) };
+            if let Err(error) = self.controller().propose(&purged).await {
                 warn!(%topic, %error, "the purge will be repeated");
             }
         }

@@ -8,8 +8,9 @@ use thalweg_protocol::{ErrorCode, KafkaStr};
 
 use super::world::{Client, Log, settings};
 use crate::controller::apply::apply;
+use crate::controller::assignment::Assignment;
 use crate::controller::command::Command;
-use crate::controller::image::{Assignment, Image};
+use crate::controller::image::Image;
 use crate::group::GroupSettings;
 use crate::group::classic::{Join, Leave, MemberInfo, Protocol, Sync};
 use crate::group::consumer::Heartbeat;
@@ -33,12 +34,12 @@ impl Broker {
         let create = Command::CreateTopic {
             name: "t".to_owned(),
             id: uuid::Uuid::from_u128(1),
-            partitions: vec![Assignment { replicas: vec![1] }; PARTITIONS],
+            partitions: vec![Assignment::new(vec![1]); PARTITIONS],
             configs: BTreeMap::new(),
         };
         Broker {
             groups: Groups::default(),
-            image: apply(&Image::default(), 1, &create).0,
+            image: apply(&Image::of_brokers([1]), 1, &create).0,
             log: Log::default(),
             settings: settings(),
             now_ms: 0,

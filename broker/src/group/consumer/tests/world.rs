@@ -12,8 +12,9 @@ use super::super::partitions::from_heartbeat;
 use super::super::regex::ResolvedRegex;
 use super::super::{ConsumerGroup, ConsumerSettings, Heartbeat, Refusal};
 use crate::controller::apply::apply;
+use crate::controller::assignment::Assignment;
 use crate::controller::command::Command;
-use crate::controller::image::{Assignment, Image};
+use crate::controller::image::Image;
 use crate::group::assignor::TopicPartition;
 use crate::group::turn::{GroupSettings, Journal, Turn};
 
@@ -85,7 +86,7 @@ impl World {
     pub(super) fn new(topics: &[(&str, usize)]) -> World {
         let mut world = World {
             group: ConsumerGroup::new("g".into()),
-            image: Image::default(),
+            image: Image::of_brokers([1]),
             log: Log::default(),
             now_ms: 1_000,
             settings: settings(),
@@ -106,7 +107,7 @@ impl World {
         self.command(&Command::CreateTopic {
             name: name.to_owned(),
             id: Uuid::from_u128(u128::from(self.image.applied) + 1),
-            partitions: vec![Assignment { replicas: vec![1] }; partitions],
+            partitions: vec![Assignment::new(vec![1]); partitions],
             configs: BTreeMap::new(),
         });
     }
@@ -118,7 +119,7 @@ impl World {
 
     pub(super) fn add_partitions(&mut self, name: &str, count: usize) {
         let id = self.image.topic(name).unwrap().id;
-        let partitions = vec![Assignment { replicas: vec![1] }; count];
+        let partitions = vec![Assignment::new(vec![1]); count];
         self.command(&Command::AddPartitions { id, partitions });
     }
 
