@@ -10,6 +10,7 @@ mod mmap;
 pub mod votes;
 
 mod active;
+pub mod beginning;
 mod cold;
 pub mod config;
 mod cut;
@@ -43,6 +44,7 @@ mod timestamps;
 mod window;
 mod writer;
 
+pub use beginning::{BeginError, Beginning, begin_at};
 pub use config::LogConfig;
 pub use damage::DamagedRange;
 pub use entry::{Entry, InternalBody};

@@ -4,9 +4,12 @@
 //! It is overwritten in place, two slots in turn, because it must work on a full disk: deleting old
 //! segments is what makes room. A torn slot leaves the other one.
 //!
+//! With its second magic a slot says more: the log begins here with nothing in it, and the segments
+//! that lie around belong to the log before (see `beginning.rs`).
+//!
 //! | position | bytes | field (big-endian)                                             |
 //! |---------:|------:|----------------------------------------------------------------|
-//! |   0, 512 |     8 | magic                                                          |
+//! |   0, 512 |     8 | magic: `twlstart`, or `twlbegin` while old segments are removed |
 //! |      + 8 |     8 | sequence; the valid slot with the higher one counts            |
 //! |      +16 |     8 | log start offset                                               |
 //! |      +24 |     8 | first index                                                    |
@@ -24,6 +27,7 @@ use crate::log::LogIdentity;
 
 const FILE_NAME: &str = "log-start";
 const MAGIC: [u8; 8] = *b"twlstart";
+const MAGIC_REPLACES: [u8; 8] = *b"twlbegin";
 const SLOT_LEN: usize = 40;
 const SLOT_STEP: u64 = 512;
 const UNKNOWN_TERM: u32 = u32::MAX;
@@ -34,11 +38,13 @@ pub(crate) struct LogStart {
     pub(crate) offset: i64,
     pub(crate) first_index: u64,
     pub(crate) prev_term: Option<u32>,
+    /// Whether the segments there are, if any, belong to a log that this one replaces.
+    pub(crate) replaces_segments: bool,
 }
 
 impl Default for LogStart {
     fn default() -> Self {
-        LogStart { offset: 0, first_index: 1, prev_term: Some(0) }
+        LogStart { offset: 0, first_index: 1, prev_term: Some(0), replaces_segments: false }
     }
 }
 
@@ -81,9 +87,20 @@ impl LogStart {
         Ok(())
     }
 
+    /// Makes what [`LogStart::load`] has read durable, if there is a file: a process that was
+    /// killed may have left a slot that the disk has never seen. To be called before acting on it.
+    pub(crate) async fn settle(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        match disk.open(&dir.join(FILE_NAME), OpenMode::Existing).await {
+            Ok(file) => file.sync_data().await?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        disk.sync_dir(dir).await
+    }
+
     fn encode(self, sequence: u64, identity: LogIdentity) -> Bytes {
         let mut slot = BytesMut::with_capacity(SLOT_LEN);
-        slot.put_slice(&MAGIC);
+        slot.put_slice(if self.replaces_segments { &MAGIC_REPLACES } else { &MAGIC });
         slot.put_u64(sequence);
         slot.put_i64(self.offset);
         slot.put_u64(self.first_index);
@@ -98,11 +115,12 @@ impl LogStart {
         let sequence = rest.get_u64();
         let (offset, first_index, prev_term) = (rest.get_i64(), rest.get_u64(), rest.get_u32());
         let prev_term = (prev_term != UNKNOWN_TERM).then_some(prev_term);
-        let valid = magic == MAGIC
+        let replaces_segments = magic == MAGIC_REPLACES;
+        let valid = (magic == MAGIC || replaces_segments)
             && offset >= 0
             && first_index > 0
             && rest.get_u32() == slot_crc(&slot[..SLOT_LEN - 4], identity);
-        valid.then_some((sequence, LogStart { offset, first_index, prev_term }))
+        valid.then_some((sequence, LogStart { offset, first_index, prev_term, replaces_segments }))
     }
 }
 

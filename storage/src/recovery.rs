@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::active::Active;
+use crate::beginning;
 use crate::damage::DamagedRange;
 use crate::epochs::EpochStart;
 use crate::error::OpenError;
@@ -20,6 +21,7 @@ use crate::segment::{SegmentFile, SegmentKey};
 use crate::state::{LogState, RecentEntry};
 use crate::tail_cache::TailCache;
 
+pub(crate) use self::segment::check_home;
 use self::segment::{FoundSegment, RecoveredSegment, recover_segment};
 
 /// What opening a log found, and did.
@@ -65,7 +67,10 @@ pub(crate) struct Recovered {
 /// Recovers the log in `open.dir`.
 pub(crate) async fn recover(open: &OpenLog) -> Result<Recovered, OpenError> {
     open.disk.create_dir_all(&open.dir).await?;
-    let start = LogStart::load(&*open.disk, &open.dir, open.identity).await?;
+    let mut start = LogStart::load(&*open.disk, &open.dir, open.identity).await?;
+    if start.replaces_segments {
+        start = beginning::finish(&*open.disk, &open.dir, open.identity, start).await?;
+    }
     let mut rebuild = Rebuild::new(start);
     let mut found = find_segments(open, start).await?.into_iter().peekable();
     while let Some(segment) = found.next() {
@@ -102,11 +107,14 @@ async fn find_segments(open: &OpenLog, start: LogStart) -> Result<Vec<FoundSegme
         }
     }
     let mut segments: Vec<_> = found.into_values().collect();
-    while let [first, second, ..] = &segments[..]
-        && second.key.base_index <= start.first_index
-    {
-        first.remove(open).await?;
-        segments.remove(0);
+    let successors = segments.iter().skip(1);
+    let gone = successors.take_while(|next| next.key.base_index <= start.first_index).count();
+    if gone > 0 {
+        // Without it their absence would look like damage.
+        LogStart::settle(&**disk, dir).await?;
+    }
+    for segment in segments.drain(..gone) {
+        segment.remove(open).await?;
     }
     Ok(segments)
 }
@@ -124,7 +132,7 @@ struct Rebuild {
 
 impl Rebuild {
     fn new(start: LogStart) -> Self {
-        let LogStart { offset, first_index, prev_term } = start;
+        let LogStart { offset, first_index, prev_term, .. } = start;
         let origin = Chain { next_index: first_index, next_offset: offset, term: prev_term };
         Rebuild {
             start,

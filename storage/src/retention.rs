@@ -90,7 +90,8 @@ fn plan(state: &mut LogState, offset: i64, first_index: u64) -> Option<(LogStart
     state.log_start_offset = if gone > 0 { offset.max(first.base_offset) } else { offset };
     let prev_term = state.term(first.base_index - 1);
     let offset = state.log_start_offset;
-    Some((LogStart { offset, first_index: first.base_index, prev_term }, gone))
+    let first_index = first.base_index;
+    Some((LogStart { offset, first_index, prev_term, replaces_segments: false }, gone))
 }
 
 /// Takes the first segments out of the log.

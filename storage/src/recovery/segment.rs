@@ -104,7 +104,11 @@ pub(super) async fn recover_segment(
 }
 
 /// A file in another partition's directory, or from a newer version, is not to be touched.
-fn check_home(header: &LedgerHeader, key: SegmentKey, path: &Path) -> Result<(), OpenError> {
+pub(crate) fn check_home(
+    header: &LedgerHeader,
+    key: SegmentKey,
+    path: &Path,
+) -> Result<(), OpenError> {
     let path = path.to_path_buf();
     if header.version > FORMAT_VERSION {
         let (found, supported) = (header.version, FORMAT_VERSION);

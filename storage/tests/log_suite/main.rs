@@ -1,5 +1,6 @@
 //! The log, tested as its callers see it.
 
+mod beginning;
 mod behaviour;
 mod crash;
 mod damage;
