@@ -178,6 +178,7 @@ impl Broker {
         let info = BrokerInfo {
             host: advertised.host,
             port: advertised.port,
+            rack: self.node.config().rack.clone(),
             disk: Some(self.data_dir.directory_id()),
             ..BrokerInfo::default()
         };

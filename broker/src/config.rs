@@ -9,6 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+mod cluster;
 mod entries;
 mod error;
 mod example;
@@ -28,6 +29,7 @@ mod tests;
 pub mod units;
 pub mod value;
 
+pub use cluster::NODE_LISTEN_DEFAULT;
 pub use entries::{Entries, Entry, Origin};
 pub use error::{ConfigError, Conflict};
 pub use example::example;
@@ -52,6 +54,16 @@ pub struct BrokerConfig {
     pub shards: Option<usize>,
     /// This broker's id in the cluster.
     pub node_id: i32,
+    /// Where the broker stands, so that replicas stand apart.
+    pub rack: Option<String>,
+    /// The node addresses of all brokers that form the cluster, this one included.
+    pub seeds: Vec<HostPort>,
+    /// Node addresses of brokers of the cluster to be joined.
+    pub join: Vec<HostPort>,
+    /// Where other brokers connect, if it was said: [`BrokerConfig::node_listen`] decides.
+    pub node_listen: Option<SocketAddr>,
+    /// What other brokers are told to connect to; `None` for the address listened on.
+    pub node_advertise: Option<HostPort>,
     /// How files are written.
     pub disk: DiskBackend,
     /// What is logged, and how it looks.
@@ -128,6 +140,11 @@ impl Default for BrokerConfig {
             admin_listen: Some(SocketAddr::new(local, 9292)),
             shards: None,
             node_id: 1,
+            rack: None,
+            seeds: Vec::new(),
+            join: Vec::new(),
+            node_listen: None,
+            node_advertise: None,
             disk: DiskBackend::Auto,
             log: LogOutput { format: LogFormat::Text, filter: "info".to_owned() },
             limits: Limits::default(),

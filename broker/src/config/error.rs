@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::entries::Origin;
 use super::file::NotToml;
+use super::host_port::HostPort;
 use super::value::BadValue;
 
 /// Why a configuration is refused.
@@ -76,9 +77,38 @@ pub enum Conflict {
         /// The largest request.
         request: usize,
     },
-    /// Both servers want the same address.
-    #[error("listen and admin_listen are both {0}: give one of them another port")]
-    SameAddress(SocketAddr),
+    /// Two servers want the same address.
+    #[error("{0} and {1} are both {2}: give one of them another port")]
+    SameAddress(&'static str, &'static str, SocketAddr),
+    /// Other brokers would be sent to an address that is nobody's.
+    #[error(
+        "node.listen is every interface, which brokers cannot connect to: say with node.advertise \
+         (--node-advertise HOST:PORT) which address they should use"
+    )]
+    NothingToAdvertiseToNodes,
+    /// An address for other brokers, but no door behind it.
+    #[error(
+        "node.advertise is set, but nobody listens for brokers: set node.listen, seeds or join too"
+    )]
+    AdvertisedByNobody,
+    /// A cluster is formed or joined.
+    #[error(
+        "seeds form a new cluster and join adds to one that is there: set one or the other, not both"
+    )]
+    SeedsAndJoin,
+    /// Every founder must know which of the seeds it is itself.
+    #[error(
+        "seeds must name all founding brokers, this one included, but {0} is not among them: say \
+         with node.listen or node.advertise (--node-listen IP:PORT, --node-advertise HOST:PORT) \
+         which of them this broker is"
+    )]
+    NotASeed(HostPort),
+    /// Two founders cannot share an address.
+    #[error("seeds names {0} twice")]
+    SeedTwice(HostPort),
+    /// Nobody to ask.
+    #[error("join must name another broker, but {0} is this one")]
+    JoinsItself(HostPort),
     /// Compaction would have to happen before it may.
     #[error(
         "log.cleaner.min.compaction.lag.ms ({min}) is more than \

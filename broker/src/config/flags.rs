@@ -44,6 +44,33 @@ pub struct ServeFlags {
     #[arg(long, value_name = "ID")]
     pub node_id: Option<String>,
 
+    /// The rack, room or zone this broker stands in; replicas stand in different ones.
+    #[arg(long, value_name = "NAME")]
+    pub rack: Option<String>,
+
+    /// Form a cluster of these brokers, this one included.
+    ///
+    /// Node addresses of all founders, the same list on each. Once the cluster is formed the
+    /// list is not read any more.
+    #[arg(long, value_name = "HOST:PORT,...", conflicts_with = "join")]
+    pub seeds: Option<String>,
+
+    /// Join the cluster of these brokers; one that answers is enough.
+    ///
+    /// This broker must have an id that the cluster does not know.
+    #[arg(long, value_name = "HOST:PORT,...")]
+    pub join: Option<String>,
+
+    /// Where other brokers connect [default: 127.0.0.1:9192 with --seeds or --join].
+    ///
+    /// They are not authenticated: keep it off public interfaces.
+    #[arg(long, value_name = "IP:PORT")]
+    pub node_listen: Option<String>,
+
+    /// What other brokers are told to connect to [default: the node listen address].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub node_advertise: Option<String>,
+
     /// How many threads serve, or "auto" for one per core [default: auto].
     #[arg(long, value_name = "COUNT")]
     pub shards: Option<String>,
@@ -77,6 +104,11 @@ impl ServeFlags {
             ("--advertise", "advertise", &self.advertise),
             ("--admin-listen", "admin_listen", &self.admin_listen),
             ("--node-id", "node_id", &self.node_id),
+            ("--rack", "rack", &self.rack),
+            ("--seeds", "seeds", &self.seeds),
+            ("--join", "join", &self.join),
+            ("--node-listen", "node.listen", &self.node_listen),
+            ("--node-advertise", "node.advertise", &self.node_advertise),
             ("--shards", "shards", &self.shards),
             ("--disk", "disk", &self.disk),
             ("--log-format", "log.format", &self.log_format),

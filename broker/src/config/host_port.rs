@@ -15,6 +15,17 @@ pub struct HostPort {
     pub port: u16,
 }
 
+impl HostPort {
+    /// Whether both surely mean the same place. Names are not looked up.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let name = |it: &Self| match it.host.as_str() {
+            "localhost" => "127.0.0.1".to_owned(),
+            name => name.to_ascii_lowercase(),
+        };
+        self.port == other.port && name(self) == name(other)
+    }
+}
+
 impl FromStr for HostPort {
     type Err = BadValue;
 

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::units::Unit;
-use super::value::{BadValue, Kind};
-use super::{BrokerConfig, DiskBackend, LogFormat};
+use super::value::{BadValue, Kind, split_list};
+use super::{BrokerConfig, DiskBackend, HostPort, LogFormat};
 
 /// One of Thalweg's own settings.
 pub struct Key {
@@ -129,6 +129,41 @@ pub static KEYS: &[Key] = &[
         show: |config| config.node_id.to_string(),
     },
     Key {
+        name: "rack",
+        documentation: "The rack, room or zone this broker stands in. Replicas of a partition are \
+            spread over racks first. Empty: none.",
+        live: false,
+        apply: |config, text| {
+            config.rack = Some(text.trim().to_owned()).filter(|rack| !rack.is_empty());
+            Ok(())
+        },
+        show: |config| config.rack.clone().unwrap_or_default(),
+    },
+    Key {
+        name: "seeds",
+        documentation: "The node addresses of all brokers that found the cluster, this one \
+            included, such as \"a:9192,b:9192,c:9192\". The same list on each of them. Once the \
+            cluster is formed it is not read any more. Empty: this broker is alone, or joins.",
+        live: false,
+        apply: |config, text| {
+            config.seeds = addresses(text)?;
+            Ok(())
+        },
+        show: |config| list(&config.seeds),
+    },
+    Key {
+        name: "join",
+        documentation: "Node addresses of one or more brokers of the cluster that this broker, \
+            new and with an id of its own, is to join. Once it belongs to the cluster it is not \
+            read any more. Empty: this broker is alone, or one of the seeds.",
+        live: false,
+        apply: |config, text| {
+            config.join = addresses(text)?;
+            Ok(())
+        },
+        show: |config| list(&config.join),
+    },
+    Key {
         name: "shards",
         documentation: "How many threads serve, each with partitions of its own. \"auto\" is one \
             per core this process may use.",
@@ -164,6 +199,35 @@ pub static KEYS: &[Key] = &[
             DiskBackend::Uring => "uring".to_owned(),
             DiskBackend::Std => "std".to_owned(),
         },
+    },
+    Key {
+        name: "node.listen",
+        documentation: "The address on which other brokers connect. They are not authenticated, \
+            so keep it off public interfaces. Empty: 127.0.0.1:9192 with seeds or join, nowhere \
+            otherwise.",
+        live: false,
+        apply: |config, text| {
+            config.node_listen = match text.trim() {
+                "" => None,
+                text => Some(address(text)?),
+            };
+            Ok(())
+        },
+        show: |config| config.node_listen.as_ref().map(ToString::to_string).unwrap_or_default(),
+    },
+    Key {
+        name: "node.advertise",
+        documentation: "The host and port that other brokers are told to connect to, if it is not \
+            node.listen. Port 0 stands for the port listened on. Empty: the address of node.listen.",
+        live: false,
+        apply: |config, text| {
+            config.node_advertise = match text.trim() {
+                "" => None,
+                text => Some(text.parse()?),
+            };
+            Ok(())
+        },
+        show: |config| config.node_advertise.as_ref().map(ToString::to_string).unwrap_or_default(),
     },
     Key {
         name: "log.format",
@@ -289,6 +353,16 @@ const LOG_FORMATS: &[&str] = &["text", "json"];
 fn non_empty(text: &str) -> Result<&str, BadValue> {
     let text = text.trim();
     if text.is_empty() { Err(BadValue::Empty) } else { Ok(text) }
+}
+
+/// Addresses of other brokers. No port stands for another here.
+fn addresses(text: &str) -> Result<Vec<HostPort>, BadValue> {
+    let parse = |item: &str| item.parse().ok().filter(|it: &HostPort| it.port != 0);
+    split_list(text).map(|item| parse(item).ok_or(BadValue::NotAHostPortList)).collect()
+}
+
+fn list(addresses: &[HostPort]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// An address to listen on. The one name that needs no resolver is `localhost`; any other could

@@ -140,8 +140,9 @@ impl BrokerConfig {
             return Err(Conflict::NothingToAdvertise);
         }
         if self.admin_listen == Some(self.listen) && self.listen.port() != 0 {
-            return Err(Conflict::SameAddress(self.listen));
+            return Err(Conflict::SameAddress("listen", "admin_listen", self.listen));
         }
+        self.check_cluster()?;
         let (memory, request) = (self.limits.request_memory_bytes, self.limits.request_bytes_max);
         if memory < request {
             return Err(Conflict::RequestExceedsMemory { memory, request });

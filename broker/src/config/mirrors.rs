@@ -19,6 +19,7 @@ pub struct Mirror {
 }
 
 const INT: i8 = Kind::INT.config_type();
+const STRING: i8 = Kind::OneOf(&[]).config_type();
 const LONG: i8 = Kind::LONG.config_type();
 const LIST: i8 = Kind::ListOf(&[]).config_type();
 
@@ -35,6 +36,12 @@ pub static MIRRORS: &[Mirror] = &[
         key: "node_id",
         config_type: INT,
         show: |config| config.node_id.to_string(),
+    },
+    Mirror {
+        name: "broker.rack",
+        key: "rack",
+        config_type: STRING,
+        show: |config| config.rack.clone().unwrap_or_default(),
     },
     Mirror {
         name: "connections.max.idle.ms",

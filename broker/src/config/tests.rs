@@ -230,6 +230,10 @@ fn every_flag_sets_its_key() {
         "--advertise=a:1",
         "--admin-listen=off",
         "--node-id=7",
+        "--rack=north",
+        "--seeds=a:9,b:9",
+        "--node-listen=127.0.0.1:9",
+        "--node-advertise=a:9",
         "--shards=3",
         "--disk=std",
         "--log-format=json",
@@ -237,9 +241,12 @@ fn every_flag_sets_its_key() {
     ];
     let config = layered("", &[], &args).expect("valid");
     assert_eq!(config.entries.len(), args.len());
-    for (key, entry) in &config.entries {
-        let key = keys::find(key).expect("one of our own");
-        assert_eq!((key.show)(&config), entry.text);
+    let joining = layered("", &[], &["--join=a:9"]).expect("valid");
+    for config in [config, joining] {
+        for (key, entry) in &config.entries {
+            let key = keys::find(key).expect("one of our own");
+            assert_eq!((key.show)(&config), entry.text);
+        }
     }
 }
 

@@ -87,6 +87,9 @@ pub enum BadValue {
     /// Not a host and port.
     #[error("it must be a host name or address and a port, such as broker-1.example.com:9092")]
     NotAHostPort,
+    /// Not a list of hosts and ports.
+    #[error("it must be a list of host:port pairs, such as a.example.com:9192,b.example.com:9192")]
+    NotAHostPortList,
     /// A log filter that does not parse.
     #[error("it must be a list of target=level, such as info or info,thalweg::raft=debug")]
     NotAFilter,
