@@ -26,6 +26,7 @@ use crate::config::BrokerConfig;
 use crate::controller::CONTROLLER_GROUP;
 use crate::controller::command::Command;
 use crate::controller::image::Broker as BrokerInfo;
+use crate::forming::{self, FormError, NodePort};
 use crate::node::{NewNode, Node};
 use crate::server::listener::{self, ListenError};
 use crate::shard::router::{Router, ShardId};
@@ -37,6 +38,9 @@ pub enum StartError {
     /// The data directory is somebody else's, or unreadable.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// There is no cluster for this broker.
+    #[error(transparent)]
+    Form(#[from] FormError),
     /// The address for clients cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -69,7 +73,10 @@ impl From<StartShardError> for StartError {
 pub struct Broker {
     node: Arc<Node>,
     address: SocketAddr,
+    /// What other brokers are told to connect to.
+    node_address: Option<String>,
     admin: Option<AdminServer>,
+    node_port: Option<NodePort>,
     shards: Vec<JoinHandle<()>>,
     shutdown: watch::Sender<bool>,
     disk: &'static str,
@@ -81,11 +88,7 @@ impl Broker {
     pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
         let started_at = Clock::system();
         let mut data_dir = DataDir::open(&config.data_dir, config.node_id, Uuid::new_v4())?;
-        let cluster_id = match data_dir.cluster_id() {
-            Some(id) => id.to_owned(),
-            None => new_cluster_id(),
-        };
-        data_dir.join_cluster(&cluster_id)?;
+        let mut formed = forming::form(&config, &mut data_dir, forming::bind(&config)?)?;
         let shards = u16::try_from(config.shard_count()).unwrap_or(u16::MAX).max(1);
         let (listeners, address) = listener::bind(config.listen, shards)?;
         #[expect(clippy::cast_precision_loss, reason = "seconds with a fraction, for a gauge")]
@@ -105,16 +108,31 @@ impl Broker {
         let (shutdown, stopping) = watch::channel(false);
         let (router, jobs) = Router::new(shards);
         let node = Arc::new(Node::new(NewNode {
-            cluster_id,
+            cluster_id: formed.member.cluster_id.clone(),
             config,
             clock: Clock::system(),
             metrics,
             health,
             router,
-            shutdown: stopping,
+            shutdown: stopping.clone(),
         }));
-        let mut broker =
-            Broker { node, address, admin, shards: Vec::new(), shutdown, disk: "", data_dir };
+        let images = Arc::clone(&node);
+        let known_disk =
+            move |id| images.images.load().brokers.get(&id).and_then(|known| known.disk);
+        let node_address = formed.node_address().map(str::to_owned);
+        let node_port = NodePort::start(&mut formed, known_disk, stopping)
+            .map_err(|source| StartError::System { what: "answer on the node port", source })?;
+        let mut broker = Broker {
+            node,
+            address,
+            node_address,
+            admin,
+            node_port,
+            shards: Vec::new(),
+            shutdown,
+            disk: "",
+            data_dir,
+        };
         match broker.start_shards(jobs, listeners) {
             Ok(()) => Ok(broker),
             Err(error) => {
@@ -179,6 +197,7 @@ impl Broker {
             host: advertised.host,
             port: advertised.port,
             rack: self.node.config().rack.clone(),
+            node_address: self.node_address.clone(),
             disk: Some(self.data_dir.directory_id()),
             ..BrokerInfo::default()
         };
@@ -217,6 +236,11 @@ impl Broker {
         &self.node.cluster_id
     }
 
+    /// What other brokers connect to, unless this broker is alone.
+    pub fn node_address(&self) -> Option<&str> {
+        self.node_address.as_deref()
+    }
+
     /// What clients are told to connect to.
     pub fn advertised(&self) -> String {
         self.node.config().advertised(self.address).to_string()
@@ -246,21 +270,13 @@ impl Broker {
                 tracing::error!("a shard had panicked");
             }
         }
+        if let Some(port) = self.node_port.take() {
+            port.join();
+        }
         if let Some(admin) = self.admin.take() {
             admin.stop();
         }
     }
-}
-
-/// Kafka's cluster ids are random ids in 22 characters of URL-safe base 64.
-fn new_cluster_id() -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bits = Uuid::new_v4().as_u128();
-    let digit = |n: u32| {
-        let at = usize::try_from((bits >> (n * 6)) & 0x3f).unwrap_or(0);
-        char::from(ALPHABET.get(at).copied().unwrap_or(b'A'))
-    };
-    (0..22).map(digit).collect()
 }
 
 /// All groups' hard states as the votes files of all shards have them, by the shard that owns each

@@ -11,6 +11,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod controller;
+pub mod forming;
 pub mod group;
 mod handlers;
 mod node;

@@ -41,8 +41,8 @@ pub enum DataDirError {
         format: u64,
     },
     /// It belongs to another node.
-    #[error("{path} belongs to node {found}, but this node is configured as {configured}",
-        path = path.display())]
+    #[error("{path} belongs to node {found}, but this node is configured as {configured}; start \
+        it as node {found}, or give this node a directory of its own", path = path.display())]
     OtherNode {
         /// `node.json`.
         path: PathBuf,
@@ -52,7 +52,8 @@ pub enum DataDirError {
         configured: i32,
     },
     /// It belongs to another cluster.
-    #[error("{path} belongs to cluster {found}, not to {wanted}", path = path.display())]
+    #[error("{path} belongs to cluster {found}, not to {wanted}; a node that is to change \
+        clusters begins with an empty directory", path = path.display())]
     OtherCluster {
         /// `node.json`.
         path: PathBuf,
@@ -126,6 +127,9 @@ struct Node {
     cluster_id: Option<String>,
     /// Made up when the directory was, so that a disk put back empty or swapped is noticed.
     directory_id: Uuid,
+    /// Who founded the cluster; missing in a directory of a broker that founded one alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    voters: Vec<Founder>,
 }
 
 /// Read first: a later format may have changed everything else.
@@ -149,6 +153,7 @@ impl DataDir {
                     node_id,
                     cluster_id: None,
                     directory_id: new_directory_id,
+                    voters: Vec::new(),
                 };
                 write_node(path, &node)?;
                 node
@@ -161,8 +166,13 @@ impl DataDir {
         Ok(DataDir { path: path.to_path_buf(), node, _lock: lock })
     }
 
-    /// Records that the node belongs to `cluster_id`; an error if it belongs to another.
-    pub fn join_cluster(&mut self, cluster_id: &str) -> Result<(), DataDirError> {
+    /// Records that the node belongs to `cluster_id`, which `voters` founded; an error if it
+    /// belongs to another. What was recorded once stays as it is.
+    pub fn join_cluster(
+        &mut self,
+        cluster_id: &str,
+        voters: &[Founder],
+    ) -> Result<(), DataDirError> {
         match &self.node.cluster_id {
             Some(found) if found == cluster_id => return Ok(()),
             Some(found) => {
@@ -174,7 +184,11 @@ impl DataDir {
             }
             None => {}
         }
-        let joined = Node { cluster_id: Some(cluster_id.to_owned()), ..self.node.clone() };
+        let joined = Node {
+            cluster_id: Some(cluster_id.to_owned()),
+            voters: voters.to_vec(),
+            ..self.node.clone()
+        };
         write_node(&self.path, &joined)?;
         self.node = joined;
         Ok(())
@@ -188,6 +202,12 @@ impl DataDir {
     /// The cluster the node has joined.
     pub fn cluster_id(&self) -> Option<&str> {
         self.node.cluster_id.as_deref()
+    }
+
+    /// Who founded the cluster, as far as that is recorded. Nobody if the node founded it alone
+    /// before founders were recorded.
+    pub fn voters(&self) -> &[Founder] {
+        &self.node.voters
     }
 
     /// The directory's own identity, for as long as it is not emptied.

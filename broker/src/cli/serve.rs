@@ -74,6 +74,7 @@ struct Announcement<'a> {
     clients: String,
     advertised: String,
     admin: Option<String>,
+    node: Option<&'a str>,
     data_dir: &'a Path,
     cluster_id: &'a str,
     disk: &'a str,
@@ -92,6 +93,7 @@ fn announce(
         clients: broker.address().to_string(),
         advertised: broker.advertised(),
         admin: broker.admin_address().map(|address| address.to_string()),
+        node: broker.node_address(),
         data_dir,
         cluster_id: broker.cluster_id(),
         disk: broker.disk(),
@@ -123,6 +125,7 @@ fn for_people(it: &Announcement<'_>) -> String {
         Some(address) => format!("http://{address}/metrics, /healthz, /readyz"),
         None => "off".to_owned(),
     };
+    let node = it.node.map(|address| format!("\n  brokers    {address}")).unwrap_or_default();
     let plural = if it.shards == 1 { "" } else { "s" };
     let brokers = match it.clients.as_str() {
         "127.0.0.1:9092" => String::new(),
@@ -131,7 +134,7 @@ fn for_people(it: &Announcement<'_>) -> String {
     format!(
         "thalweg {} is ready after {} ms\n\
          \n  clients    {}{advertised}\
-         \n  operators  {admin}\
+         \n  operators  {admin}{node}\
          \n  data       {}\
          \n  cluster    {}\
          \n  threads    {} shard{plural}, disk through {}\n\

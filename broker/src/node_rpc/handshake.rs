@@ -80,6 +80,9 @@ pub struct Welcome {
     pub cluster_id: Option<String>,
     /// Who founded that cluster.
     pub voters: Vec<Founder>,
+    /// Whom it waits for, if it belongs to no cluster and is to found one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<String>,
 }
 
 /// The called, who is not.

@@ -7,19 +7,26 @@ use super::*;
 const ID: Uuid = Uuid::from_u128(0x0123_4567_89ab_4def_8123_4567_89ab_cdef);
 const OTHER_ID: Uuid = Uuid::from_u128(1);
 
+fn founders() -> Vec<Founder> {
+    let founder = |node, disk| Founder { node, disk, address: format!("broker-{node}:9192") };
+    vec![founder(1, OTHER_ID), founder(3, ID)]
+}
+
 #[test]
 fn a_new_directory_is_made_and_kept() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("var/lib/thalweg");
     let mut dir = DataDir::open(&path, 3, ID).unwrap();
     assert_eq!((dir.path(), dir.cluster_id(), dir.directory_id()), (&*path, None, ID));
-    dir.join_cluster("first").unwrap();
+    dir.join_cluster("first", &founders()).unwrap();
     drop(dir);
 
     let mut dir = DataDir::open(&path, 3, OTHER_ID).unwrap();
     assert_eq!((dir.cluster_id(), dir.directory_id()), (Some("first"), ID));
-    dir.join_cluster("first").unwrap();
-    let other = dir.join_cluster("second").unwrap_err();
+    assert_eq!(dir.voters(), founders());
+    dir.join_cluster("first", &[]).unwrap();
+    assert_eq!(dir.voters(), founders(), "what was recorded stays");
+    let other = dir.join_cluster("second", &[]).unwrap_err();
     assert!(matches!(other, DataDirError::OtherCluster { .. }), "{other}");
     assert_eq!(dir.cluster_id(), Some("first"));
 }
@@ -38,6 +45,16 @@ fn node_json_is_for_people_too() {
         "}\n"
     );
     assert_eq!(text, expected);
+}
+
+#[test]
+fn a_directory_from_before_founders_were_recorded_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    let before =
+        format!(r#"{{"format": 1, "node_id": 3, "cluster_id": "first", "directory_id": "{ID}"}}"#);
+    std::fs::write(root.path().join(NODE_NAME), before).unwrap();
+    let dir = DataDir::open(root.path(), 3, OTHER_ID).unwrap();
+    assert_eq!((dir.cluster_id(), dir.voters()), (Some("first"), &[][..]));
 }
 
 #[test]
@@ -112,7 +129,9 @@ fn refusal(path: &Path) -> DataDirError {
 #[test]
 fn a_damaged_identity_is_refused_and_left_alone() {
     let root = tempfile::tempdir().unwrap();
-    drop(DataDir::open(root.path(), 3, ID).unwrap());
+    let mut dir = DataDir::open(root.path(), 3, ID).unwrap();
+    dir.join_cluster("first", &founders()).unwrap();
+    drop(dir);
     let path = root.path().join(NODE_NAME);
     let whole = std::fs::read(&path).unwrap();
     for len in 0..whole.len() - 2 {

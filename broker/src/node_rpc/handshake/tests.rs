@@ -23,6 +23,7 @@ fn welcomed() -> Welcome {
         disk: founder.disk,
         cluster_id: Some("a-cluster".to_owned()),
         voters: vec![founder],
+        seeds: vec!["[::1]:9192".to_owned()],
     }
 }
 

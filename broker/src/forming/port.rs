@@ -1,0 +1,59 @@
+//! The node port of a running broker, answered on a thread of its own.
+
+use std::net::TcpListener as StdListener;
+use std::thread::JoinHandle;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+use uuid::Uuid;
+
+use super::Formed;
+use super::answering::{Member, serve_member};
+
+/// The thread; it ends when the broker shuts down.
+pub(crate) struct NodePort {
+    thread: JoinHandle<()>,
+}
+
+impl NodePort {
+    /// Answers brokers that look for the cluster of `formed`, if it listens for any. `known_disk`
+    /// tells the data directory that the cluster knows for an id.
+    pub(crate) fn start(
+        formed: &mut Formed,
+        known_disk: impl Fn(i32) -> Option<Uuid> + Send + 'static,
+        shutdown: watch::Receiver<bool>,
+    ) -> std::io::Result<Option<NodePort>> {
+        let Some(listener) = formed.node_listener.take() else { return Ok(None) };
+        let member = formed.member.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let serve = move || {
+            let served = serve(listener, member, known_disk, shutdown);
+            if let Err(error) = LocalSet::new().block_on(&runtime, served) {
+                tracing::error!(%error, "nobody answers on the node port");
+            }
+        };
+        let thread = std::thread::Builder::new().name("node-port".to_owned()).spawn(serve)?;
+        Ok(Some(NodePort { thread }))
+    }
+
+    /// Waits for the thread, which has been told to end.
+    pub(crate) fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("the thread of the node port had panicked");
+        }
+    }
+}
+
+async fn serve(
+    listener: StdListener,
+    member: Member,
+    known_disk: impl Fn(i32) -> Option<Uuid> + 'static,
+    mut shutdown: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    tokio::select! {
+        never = serve_member(listener, member, known_disk) => match never {},
+        _ = shutdown.wait_for(|stopping| *stopping) => Ok(()),
+    }
+}
