@@ -13,10 +13,12 @@ mod table;
 mod tests;
 
 pub use alter::{
-    AlterError, Change, Operation, alter_broker, alter_topic, replace_broker, replace_topic,
+    AlterError, Change, Operation, alter_all_brokers, alter_broker, alter_topic, replace_broker,
+    replace_topic,
 };
 pub use describe::{
-    DescribedConfig, DescribedSynonym, describe_broker, describe_cluster_default, describe_topic,
+    DescribedConfig, DescribedSynonym, describe_broker, describe_cluster_default, describe_drained,
+    describe_topic,
 };
 pub use settings::{TopicCompression, TopicSettings};
 pub use table::{Effect, TOPIC_CONFIGS, TopicConfig, broker_documentation};
@@ -51,6 +53,9 @@ pub enum InvalidConfig {
     /// A broker setting that only counts at start.
     #[error("{0} cannot be changed while the broker runs: set it in its configuration file")]
     ReadOnly(String),
+    /// A setting that all brokers cannot have at once.
+    #[error("{0} is set for one broker, by its id, and not for all at once")]
+    OfOneBroker(&'static str),
     /// APPEND or SUBTRACT on something that is not a list.
     #[error("{name} is not a list: nothing can be appended to it or subtracted from it")]
     NotAList {

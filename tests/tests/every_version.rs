@@ -20,9 +20,12 @@ const UNKNOWN_TOPIC: i16 = 3;
 const UNKNOWN_MEMBER_ID: i16 = 25;
 const UNSUPPORTED_VERSION: i16 = 35;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
+const INVALID_REPLICA_ASSIGNMENT: i16 = 39;
 const GROUP_ID_NOT_FOUND: i16 = 69;
 const MEMBER_ID_REQUIRED: i16 = 79;
+const NO_REASSIGNMENT_IN_PROGRESS: i16 = 85;
 const UNKNOWN_TOPIC_ID: i16 = 100;
+const BROKER_ID_NOT_REGISTERED: i16 = 102;
 
 const RESOURCE_TOPIC: i8 = 2;
 const RESOURCE_BROKER: i8 = 4;
@@ -69,6 +72,7 @@ fn every_version_of_every_api_is_answered_in_its_own_form() {
     topics(&mut session);
     configs(&mut session);
     cluster(&mut session);
+    replicas(&mut session);
     offsets(&mut session);
     members(&mut session);
     groups(&mut session);
@@ -423,6 +427,51 @@ fn cluster(session: &mut Session) {
         },
         |response, _| response.results.iter().map(|dir| dir.error_code).collect(),
         |_| vec![NONE],
+    );
+}
+
+/// What one broker can be asked about its replicas.
+fn replicas(session: &mut Session) {
+    use m::alter_partition_reassignments::{ReassignablePartition, ReassignableTopic};
+    session.probe(
+        |_| {
+            // To where it is, to a broker that is not there, and nowhere.
+            let targets = [Some(vec![1]), Some(vec![99]), None];
+            let partitions: Vec<_> = targets
+                .map(|replicas| ReassignablePartition { replicas, ..Default::default() })
+                .into();
+            m::AlterPartitionReassignmentsRequest {
+                topics: here_and_nowhere()
+                    .map(|name| ReassignableTopic {
+                        name,
+                        partitions: partitions.clone(),
+                        ..Default::default()
+                    })
+                    .into(),
+                ..Default::default()
+            }
+        },
+        |response: &m::AlterPartitionReassignmentsResponse, _| {
+            let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+            partitions.map(|partition| partition.error_code).collect()
+        },
+        |_| {
+            let here = [NONE, INVALID_REPLICA_ASSIGNMENT, NO_REASSIGNMENT_IN_PROGRESS];
+            [here, [UNKNOWN_TOPIC; 3]].concat()
+        },
+    );
+    session.probe(
+        |_| m::ListPartitionReassignmentsRequest::default(),
+        |response: &m::ListPartitionReassignmentsResponse, version| {
+            assert!(response.topics.is_empty(), "v{version}: nothing moves");
+            vec![response.error_code]
+        },
+        |_| vec![NONE],
+    );
+    session.probe(
+        |_| m::UnregisterBrokerRequest { broker_id: 99, ..Default::default() },
+        |response, _| vec![response.error_code],
+        |_| vec![BROKER_ID_NOT_REGISTERED],
     );
 }
 

@@ -75,6 +75,17 @@ const fn row(
     BrokerSetting { name, kind, unit, default, change, documentation }
 }
 
+/// Whether one broker is to be left empty. It stands in the cluster's image for each broker by
+/// itself, so it is in no table: neither a file nor a default for all brokers has a say in it.
+pub static BROKER_DRAINED: BrokerSetting = row(
+    Dynamically,
+    "broker.drained",
+    Kind::Boolean,
+    Unit::None,
+    Some("false"),
+    "Whether this broker is being emptied: it is given no replicas of new partitions.",
+);
+
 /// The setting called `name`.
 pub fn find(name: &str) -> Option<&'static BrokerSetting> {
     BROKER_SETTINGS.iter().find(|setting| setting.name == name)

@@ -144,7 +144,7 @@ fn refuse_replicas(image: &Image, replicas: &[i32]) -> Result<(), CommandError> 
         return Err(CommandError::InvalidReplicas { replicas: replicas.to_vec() });
     }
     match replicas.iter().find(|node| !image.brokers.contains_key(node)) {
-        Some(node) => Err(CommandError::UnknownBroker(*node)),
+        Some(node) => Err(CommandError::UnknownReplica(*node)),
         None => Ok(()),
     }
 }

@@ -61,7 +61,6 @@ impl Assignment {
     }
 
     /// The members that a reassignment under way adds.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no request asks for it yet"))]
     pub(crate) fn adding(&self) -> Vec<i32> {
         let target = self.target.iter().flatten();
         target.filter(|node| !self.replicas.contains(node)).copied().collect()

@@ -87,11 +87,17 @@ pub(crate) enum CommandError {
         "broker {node} still has replicas of {partitions} partitions; move them away first: `thalweg cluster drain {node}`"
     )]
     BrokerInUse { node: i32, partitions: usize },
+    /// A cluster has at least one broker that lives.
+    #[error("broker {0} is the only one that lives: it cannot be removed")]
+    LastBroker(i32),
     /// Replicas that no partition can have.
     #[error(
         "replicas {replicas:?}: a partition has at least one replica, and no two on one broker"
     )]
     InvalidReplicas { replicas: Vec<i32> },
+    /// Replicas on a broker that never registered, or was removed.
+    #[error("broker {0} is not in this cluster, so it cannot have replicas")]
+    UnknownReplica(i32),
     /// A broker that still removes its copy cannot get it again at the same time.
     #[error(
         "broker {node} has yet to remove the copy that an earlier reassignment took from it; try again when it has"

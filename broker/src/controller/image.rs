@@ -11,9 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::assignment::Assignment;
-
-/// The dynamic setting of one broker by which an operator empties it.
-pub(crate) const BROKER_DRAINED: &str = "broker.drained";
+use crate::config::kafka_names::BROKER_DRAINED;
 
 /// The state of the whole cluster after one of the controller's commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -160,7 +158,7 @@ impl Image {
     /// Whether an operator wants the broker to be left empty.
     pub(crate) fn is_drained(&self, node: i32) -> bool {
         let configs = self.broker_configs.get(&node.to_string());
-        configs.and_then(|configs| configs.get(BROKER_DRAINED)).is_some_and(|it| it == "true")
+        configs.and_then(|configs| configs.get(BROKER_DRAINED.name)).is_some_and(|it| it == "true")
     }
 
     /// The partitions that a broker has a replica of, is getting one of, or may still have data

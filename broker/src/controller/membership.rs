@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::command::CommandError;
 use super::image::{Broker, Image};
 
-/// A broker under a known id must be the one that is known: with another disk it has lost its votes.
+/// A broker under a known id must be the one that is known: with another disk it has lost its
+/// votes.
 pub(super) fn register(image: &mut Image, node: i32, broker: &Broker) -> Result<(), CommandError> {
     let known = image.brokers.get(&node).and_then(|known| known.disk);
     if known.is_some() && broker.disk.is_some() && known != broker.disk {
@@ -35,6 +36,9 @@ pub(super) fn unregister(image: &mut Image, node: i32) -> Result<(), CommandErro
     let partitions = in_use.count();
     if partitions > 0 {
         return Err(CommandError::BrokerInUse { node, partitions });
+    }
+    if !image.live_brokers().any(|(other, _)| other != node) {
+        return Err(CommandError::LastBroker(node));
     }
     let left: Vec<_> =
         image.replicas_hosting(node).map(|(topic, _, _)| (**topic).clone()).collect();

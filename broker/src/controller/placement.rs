@@ -132,7 +132,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::controller::image::{BROKER_DRAINED, Broker, Topic};
+    use crate::controller::image::{Broker, Topic};
 
     fn image(brokers: &[(i32, Option<&str>)]) -> Image {
         let broker = |rack: Option<&str>| Broker {
@@ -201,7 +201,7 @@ mod tests {
     fn fenced_and_drained_brokers_get_nothing() {
         let mut image = plain(&[1, 2, 3, 4]);
         image.brokers.get_mut(&2).expect("placed above").fenced = true;
-        let drained = BTreeMap::from([(BROKER_DRAINED.to_owned(), "true".to_owned())]);
+        let drained = BTreeMap::from([("broker.drained".to_owned(), "true".to_owned())]);
         image.broker_configs.insert("3".to_owned(), drained);
         let placed = place(&image, 4, 2).expect("two brokers are left");
         assert_eq!(count(&placed, |it, node| it.has_member(node)), [4, 0, 0, 4, 0, 0]);

@@ -2,18 +2,18 @@
 
 use std::rc::Rc;
 
-use thalweg_protocol::KafkaStr;
 use thalweg_protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
     DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
+use thalweg_protocol::{ErrorCode, KafkaStr};
 
 use super::config_resource::Resource;
 use super::topic_creation::Refusal;
 use crate::node::Node;
 use crate::server::connection::Connection;
 use crate::topic_config::{
-    DescribedConfig, describe_broker, describe_cluster_default, describe_topic,
+    DescribedConfig, describe_broker, describe_cluster_default, describe_drained, describe_topic,
 };
 
 pub(super) async fn handle(
@@ -49,7 +49,15 @@ fn describe(node: &Node, asked: &DescribeConfigsResource) -> Result<Vec<Describe
     let (config, image) = (node.config(), node.images.load());
     let mut all = match &resource {
         Resource::Topic(_) => describe_topic(&config, &resource.overrides(&image)),
-        Resource::Broker(_) => describe_broker(&config),
+        Resource::Broker(id) if *id != node.id => {
+            let message = format!("ask broker {id} itself: this is broker {}", node.id);
+            return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+        }
+        Resource::Broker(_) => {
+            let mut all = describe_broker(&config);
+            all.push(describe_drained(&resource.overrides(&image)));
+            all
+        }
         Resource::AllBrokers => describe_cluster_default(&resource.overrides(&image)),
     };
     // No list, and an empty one, mean all of them.

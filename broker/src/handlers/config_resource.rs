@@ -12,7 +12,7 @@ use crate::controller::command::{Command, Configs};
 use crate::controller::image::Image;
 use crate::node::Node;
 use crate::shard::Shard;
-use crate::topic_config::{AlterError, Change, alter_broker, alter_topic};
+use crate::topic_config::{AlterError, Change, alter_all_brokers, alter_broker, alter_topic};
 
 /// `ConfigResource.Type` of Kafka.
 pub(super) const TYPE_TOPIC: i8 = 2;
@@ -43,9 +43,9 @@ impl Resource {
             }
             TYPE_BROKER if name.is_empty() => Ok(Resource::AllBrokers),
             TYPE_BROKER => match name.parse() {
-                Ok(id) if id == node.id => Ok(Resource::Broker(id)),
+                Ok(id) if image.brokers.contains_key(&id) => Ok(Resource::Broker(id)),
                 Ok(id) => {
-                    let message = format!("ask broker {id} itself: this is broker {}", node.id);
+                    let message = format!("there is no broker {id} in this cluster");
                     Err(Refusal::new(ErrorCode::InvalidRequest, message))
                 }
                 Err(_not_a_number) => {
@@ -104,10 +104,6 @@ impl Resource {
     ) -> Result<Command, Refusal> {
         let refuse = |error: AlterError| Refusal::new(error_map::of_alteration(&error), error);
         let config = node.config();
-        let broker = |node| {
-            let configs = alter_broker(&config, base, changes).map_err(refuse)?;
-            Ok(Command::SetBrokerConfigs { node, expected: expected.clone(), configs })
-        };
         match self {
             Resource::Topic(name) => {
                 let configs = alter_topic(&config, base, changes).map_err(refuse)?;
@@ -117,8 +113,14 @@ impl Resource {
                 })?;
                 Ok(Command::SetTopicConfigs { id: topic.id, expected, configs })
             }
-            Resource::Broker(id) => broker(Some(*id)),
-            Resource::AllBrokers => broker(None),
+            Resource::Broker(id) => {
+                let configs = alter_broker(&config, base, changes).map_err(refuse)?;
+                Ok(Command::SetBrokerConfigs { node: Some(*id), expected, configs })
+            }
+            Resource::AllBrokers => {
+                let configs = alter_all_brokers(&config, base, changes).map_err(refuse)?;
+                Ok(Command::SetBrokerConfigs { node: None, expected, configs })
+            }
         }
     }
 }

@@ -88,8 +88,10 @@ fn of_command(refusal: &CommandError) -> ErrorCode {
         CommandError::TopicCollides(..) => ErrorCode::InvalidTopicException,
         CommandError::UnknownBroker(_) => ErrorCode::BrokerIdNotRegistered,
         CommandError::DiskMismatch { .. } => ErrorCode::DuplicateBrokerRegistration,
-        CommandError::BrokerInUse { .. } => ErrorCode::InvalidRequest,
-        CommandError::InvalidReplicas { .. } => ErrorCode::InvalidReplicaAssignment,
+        CommandError::BrokerInUse { .. } | CommandError::LastBroker(_) => ErrorCode::InvalidRequest,
+        CommandError::InvalidReplicas { .. } | CommandError::UnknownReplica(_) => {
+            ErrorCode::InvalidReplicaAssignment
+        }
         CommandError::ReplicaLeaving { .. } => ErrorCode::ReassignmentInProgress,
         CommandError::NoReassignment | CommandError::TargetChanged => {
             ErrorCode::NoReassignmentInProgress

@@ -6,6 +6,8 @@
 
 #[path = "33_alter_configs.rs"]
 mod alter_configs;
+#[path = "45_alter_partition_reassignments.rs"]
+mod alter_partition_reassignments;
 #[path = "18_api_versions.rs"]
 pub(crate) mod api_versions;
 mod config_resource;
@@ -57,6 +59,8 @@ mod list_config_resources;
 mod list_groups;
 #[path = "02_list_offsets.rs"]
 mod list_offsets;
+#[path = "46_list_partition_reassignments.rs"]
+mod list_partition_reassignments;
 #[path = "03_metadata.rs"]
 mod metadata;
 #[path = "08_offset_commit.rs"]
@@ -75,6 +79,8 @@ mod scatter;
 mod sync_group;
 mod topic_creation;
 mod topic_name;
+#[path = "64_unregister_broker.rs"]
+mod unregister_broker;
 
 use std::rc::Rc;
 
@@ -112,9 +118,12 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
+    ApiKey::UnregisterBroker,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
     ApiKey::ListConfigResources,
@@ -151,9 +160,14 @@ pub(crate) async fn start(
         ApiKey::CreatePartitions => serve(incoming, create_partitions::handle),
         ApiKey::DeleteGroups => serve(incoming, delete_groups::handle),
         ApiKey::IncrementalAlterConfigs => serve(incoming, incremental_alter_configs::handle),
+        ApiKey::AlterPartitionReassignments => {
+            serve(incoming, alter_partition_reassignments::handle)
+        }
+        ApiKey::ListPartitionReassignments => serve(incoming, list_partition_reassignments::handle),
         ApiKey::OffsetDelete => serve(incoming, offset_delete::handle),
         ApiKey::DescribeCluster => serve(incoming, describe_cluster::handle),
         ApiKey::DescribeProducers => serve(incoming, describe_producers::handle),
+        ApiKey::UnregisterBroker => serve(incoming, unregister_broker::handle),
         ApiKey::ConsumerGroupHeartbeat => consumer_group_heartbeat::start(incoming),
         ApiKey::ConsumerGroupDescribe => serve(incoming, consumer_group_describe::handle),
         ApiKey::ListConfigResources => serve(incoming, list_config_resources::handle),

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::settings::inherited;
 use super::{InvalidConfig, TopicSettings, canonical, table};
 use crate::config::BrokerConfig;
-use crate::config::kafka_names;
+use crate::config::kafka_names::{self, BROKER_DRAINED};
 use crate::config::mirrors;
 use crate::config::value::{Kind, split_list};
 
@@ -109,7 +109,20 @@ pub fn replace_topic(
     alter_topic(broker, &BTreeMap::new(), &sets(pairs))
 }
 
-/// The stored settings of one broker, or of all, after `changes`. `broker` gives the values
+/// The stored settings of all brokers after `changes`, as [`alter_broker`] makes them. What only
+/// one broker can be told is refused.
+pub fn alter_all_brokers(
+    broker: &BrokerConfig,
+    current: &BTreeMap<String, String>,
+    changes: &[Change<'_>],
+) -> Result<BTreeMap<String, String>, AlterError> {
+    if changes.iter().any(|change| change.name == BROKER_DRAINED.name) {
+        return Err(InvalidConfig::OfOneBroker(BROKER_DRAINED.name).into());
+    }
+    alter_broker(broker, current, changes)
+}
+
+/// The stored settings of one broker after `changes`. `broker` gives the values
 /// that lists grow from.
 pub fn alter_broker(
     broker: &BrokerConfig,
@@ -119,8 +132,9 @@ pub fn alter_broker(
     check_shape(changes)?;
     let mut next = current.clone();
     for change in changes {
+        let individual = Some(&BROKER_DRAINED).filter(|setting| setting.name == change.name);
         let setting = kafka_names::find(change.name).filter(|setting| setting.is_dynamic());
-        let setting = setting.ok_or_else(|| not_alterable(change.name))?;
+        let setting = setting.or(individual).ok_or_else(|| not_alterable(change.name))?;
         let base = || {
             let stored = next.get(setting.name).map(String::as_str);
             let counts = || broker.kafka.get(setting.name).map(|(value, _)| value);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::settings::inherited;
 use super::table::{Effect, TOPIC_CONFIGS, TopicConfig, broker_documentation};
-use crate::config::kafka_names::{BROKER_SETTINGS, BrokerSetting};
+use crate::config::kafka_names::{BROKER_DRAINED, BROKER_SETTINGS, BrokerSetting};
 use crate::config::mirrors::{MIRRORS, Mirror};
 use crate::config::{BrokerConfig, ConfigSource, keys};
 
@@ -68,6 +68,16 @@ pub fn describe_broker(broker: &BrokerConfig) -> Vec<DescribedConfig> {
         settings.chain(MIRRORS.iter().map(|it| mirror_entry(broker, it))).collect();
     all.sort_by_key(|entry| entry.name);
     all
+}
+
+/// Whether the broker with these stored settings is drained.
+pub fn describe_drained(stored: &BTreeMap<String, String>) -> DescribedConfig {
+    let source = ConfigSource::DynamicBroker;
+    let value = stored.get(BROKER_DRAINED.name).map(String::as_str);
+    let fallback = BROKER_DRAINED.default.map(|value| (value, ConfigSource::Default));
+    let values = value.map(|value| (value, source)).into_iter().chain(fallback);
+    let synonyms = values.map(|(value, source)| synonym(BROKER_DRAINED.name, value, source));
+    broker_entry(&BROKER_DRAINED, synonyms.collect())
 }
 
 /// What is set for all brokers at once (resource BROKER with an empty name): only what admin

@@ -374,3 +374,21 @@ fn broker_settings_are_altered_if_they_are_dynamic() {
     assert!(alter_broker(&broker, &Map::new(), &[set("message.max.bytes", "-1")]).is_err());
     assert_eq!(replace_broker(&broker, &[]), Ok(Map::new()));
 }
+
+#[test]
+fn one_broker_is_drained_and_never_all_of_them() {
+    let broker = BrokerConfig::default();
+    let name = "broker.drained";
+    let set = Change { name, operation: Operation::Set, value: Some("true") };
+    let drained = alter_broker(&broker, &Map::new(), &[set]).expect("valid");
+    assert_eq!(drained, map(&[(name, "true")]));
+    assert_eq!(describe_drained(&drained).value.as_deref(), Some("true"));
+    assert_eq!(describe_drained(&Map::new()).value.as_deref(), Some("false"));
+    let delete = Change { name, operation: Operation::Delete, value: None };
+    assert_eq!(alter_broker(&broker, &drained, &[delete]), Ok(Map::new()));
+    let refused = alter_all_brokers(&broker, &Map::new(), &[set]).expect_err("all at once");
+    assert_eq!(
+        refused.to_string(),
+        "broker.drained is set for one broker, by its id, and not for all at once"
+    );
+}

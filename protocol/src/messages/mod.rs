@@ -6,6 +6,8 @@
 
 #[path = "33_alter_configs.rs"]
 pub mod alter_configs;
+#[path = "45_alter_partition_reassignments.rs"]
+pub mod alter_partition_reassignments;
 #[path = "18_api_versions.rs"]
 pub mod api_versions;
 #[path = "69_consumer_group_describe.rs"]
@@ -32,8 +34,12 @@ pub mod describe_groups;
 pub mod describe_log_dirs;
 #[path = "61_describe_producers.rs"]
 pub mod describe_producers;
+#[path = "55_describe_quorum.rs"]
+pub mod describe_quorum;
 #[path = "75_describe_topic_partitions.rs"]
 pub mod describe_topic_partitions;
+#[path = "43_elect_leaders.rs"]
+pub mod elect_leaders;
 #[path = "01_fetch.rs"]
 pub mod fetch;
 #[path = "10_find_coordinator.rs"]
@@ -54,6 +60,8 @@ pub mod list_config_resources;
 pub mod list_groups;
 #[path = "02_list_offsets.rs"]
 pub mod list_offsets;
+#[path = "46_list_partition_reassignments.rs"]
+pub mod list_partition_reassignments;
 #[path = "03_metadata.rs"]
 pub mod metadata;
 #[path = "08_offset_commit.rs"]
@@ -72,8 +80,13 @@ pub mod sasl_authenticate;
 pub mod sasl_handshake;
 #[path = "14_sync_group.rs"]
 pub mod sync_group;
+#[path = "64_unregister_broker.rs"]
+pub mod unregister_broker;
 
 pub use alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
+pub use alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
+};
 pub use api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 pub use consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 pub use consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
@@ -87,9 +100,11 @@ pub use describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse};
 pub use describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 pub use describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 pub use describe_producers::{DescribeProducersRequest, DescribeProducersResponse};
+pub use describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse};
 pub use describe_topic_partitions::{
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
 };
+pub use elect_leaders::{ElectLeadersRequest, ElectLeadersResponse};
 pub use fetch::{FetchRequest, FetchResponse};
 pub use find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse};
 pub use heartbeat::{HeartbeatRequest, HeartbeatResponse};
@@ -102,6 +117,9 @@ pub use leave_group::{LeaveGroupRequest, LeaveGroupResponse};
 pub use list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 pub use list_groups::{ListGroupsRequest, ListGroupsResponse};
 pub use list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
+pub use list_partition_reassignments::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+};
 pub use metadata::{MetadataRequest, MetadataResponse};
 pub use offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
 pub use offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
@@ -111,6 +129,7 @@ pub use produce::{ProduceRequest, ProduceResponse};
 pub use sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 pub use sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse};
 pub use sync_group::{SyncGroupRequest, SyncGroupResponse};
+pub use unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse};
 
 use crate::message::Request;
 
@@ -146,11 +165,18 @@ macro_rules! for_each_api {
             SaslAuthenticate: SaslAuthenticateRequest, SaslAuthenticateResponse;
             CreatePartitions: CreatePartitionsRequest, CreatePartitionsResponse;
             DeleteGroups: DeleteGroupsRequest, DeleteGroupsResponse;
+            ElectLeaders: ElectLeadersRequest, ElectLeadersResponse;
             IncrementalAlterConfigs:
                 IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
+            AlterPartitionReassignments:
+                AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
+            ListPartitionReassignments:
+                ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
             OffsetDelete: OffsetDeleteRequest, OffsetDeleteResponse;
+            DescribeQuorum: DescribeQuorumRequest, DescribeQuorumResponse;
             DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;
             DescribeProducers: DescribeProducersRequest, DescribeProducersResponse;
+            UnregisterBroker: UnregisterBrokerRequest, UnregisterBrokerResponse;
             ConsumerGroupHeartbeat:
                 ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse;
             ConsumerGroupDescribe: ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse;

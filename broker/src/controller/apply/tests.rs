@@ -170,7 +170,7 @@ fn impossible_reassignments_change_nothing() {
     let topic = "orders".to_owned();
     assert_eq!(outcomes[1], Err(CommandError::InvalidReplicas { replicas: vec![] }));
     assert_eq!(outcomes[2], Err(CommandError::InvalidReplicas { replicas: vec![1, 2, 1] }));
-    assert_eq!(outcomes[3], Err(CommandError::UnknownBroker(9)));
+    assert_eq!(outcomes[3], Err(CommandError::UnknownReplica(9)));
     assert_eq!(outcomes[4], Err(CommandError::UnknownPartition { topic, partition: 1 }));
     assert_eq!(outcomes[5], Err(CommandError::UnknownTopic(Uuid::from_u128(2))));
     assert_eq!(assignment(&image), &Assignment::new(vec![1]));
@@ -200,12 +200,19 @@ fn a_broker_is_removed_when_nothing_of_it_is_left() {
     assert_eq!(outcomes[7], in_use(1), "it lives and removes its copy");
     assert_eq!(outcomes[9], Ok(Outcome::Applied), "a lost broker never removes its copy");
     assert_eq!(outcomes[10], Err(CommandError::UnknownBroker(1)));
-    assert_eq!(outcomes[11], Err(CommandError::UnknownBroker(1)), "placed before the removal");
+    assert_eq!(outcomes[11], Err(CommandError::UnknownReplica(1)), "placed before the removal");
     assert_eq!(image.replicas_hosting(1).count(), 0);
     assert_eq!(
         image.replicas_hosting(2).map(|(_, partition, _)| partition).collect::<Vec<_>>(),
         [0]
     );
+}
+
+#[test]
+fn the_last_broker_that_lives_cannot_be_removed() {
+    let fence = |node| Command::SetFenced { node, fenced: true };
+    let (_, outcomes) = run(&[fence(1), fence(2), fence(3), Command::UnregisterBroker { node: 4 }]);
+    assert_eq!(outcomes[3], Err(CommandError::LastBroker(4)));
 }
 
 #[test]

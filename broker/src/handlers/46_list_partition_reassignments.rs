@@ -1,0 +1,53 @@
+//! ListPartitionReassignments (key 46), version 0: which partitions are on their way to other
+//! brokers (KIP-455). Those that are not, or that do not exist, are left out.
+
+use std::rc::Rc;
+
+use thalweg_protocol::KafkaStr;
+use thalweg_protocol::messages::list_partition_reassignments::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
+    OngoingPartitionReassignment, OngoingTopicReassignment,
+};
+
+use crate::controller::image::Topic;
+use crate::server::connection::Connection;
+
+pub(super) async fn handle(
+    connection: Rc<Connection>,
+    _version: i16,
+    request: ListPartitionReassignmentsRequest,
+) -> ListPartitionReassignmentsResponse {
+    let image = connection.shard.node.images.load();
+    let topics: Vec<_> = match request.topics {
+        None => image.topics.values().map(|topic| ongoing(topic, |_| true)).collect(),
+        Some(asked) => {
+            let known = asked.iter().filter_map(|asked| Some((image.topic(&asked.name)?, asked)));
+            let listed = known.map(|(topic, asked)| {
+                ongoing(topic, |partition| asked.partition_indexes.contains(&partition))
+            });
+            listed.collect()
+        }
+    };
+    ListPartitionReassignmentsResponse {
+        error_message: None,
+        topics: topics.into_iter().filter(|topic| !topic.partitions.is_empty()).collect(),
+        ..ListPartitionReassignmentsResponse::default()
+    }
+}
+
+fn ongoing(topic: &Topic, is_wanted: impl Fn(i32) -> bool) -> OngoingTopicReassignment {
+    let under_way = (0..).zip(&topic.partitions).filter(|(_, it)| it.target.is_some());
+    let partitions = under_way.filter(|(partition, _)| is_wanted(*partition));
+    let partitions = partitions.map(|(partition_index, it)| OngoingPartitionReassignment {
+        partition_index,
+        replicas: it.members(),
+        adding_replicas: it.adding(),
+        removing_replicas: it.removing(),
+        ..OngoingPartitionReassignment::default()
+    });
+    OngoingTopicReassignment {
+        name: KafkaStr::copied_from(&topic.name),
+        partitions: partitions.collect(),
+        ..OngoingTopicReassignment::default()
+    }
+}
