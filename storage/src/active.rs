@@ -193,10 +193,11 @@ impl Active {
 
     /// The footer that seals the segment as it is.
     pub(crate) fn footer(&self) -> Footer {
+        let damaged = self.segment.damage().into_iter().map(|range| range.indexes.count());
         Footer {
             epochs: self.epochs.clone(),
             entry_count: self.slots,
-            damaged_count: 0,
+            damaged_count: u32::try_from(damaged.sum::<usize>()).unwrap_or(u32::MAX),
             log_len: self.position,
             file_len: self.position.into(),
             next_offset: self.chain.next_offset,

@@ -245,6 +245,7 @@ impl Log {
 
     /// Makes a new ledger for a sealed segment from its `.log` and what is left of the old one.
     async fn rebuild_ledger(&self, segment: &Rc<Segment>) -> Result<(), ColdError> {
+        let _turn = self.rewriting.lock().await;
         let is_last = {
             let state = self.state.borrow();
             state.segments.back().is_none_or(|last| last.id == segment.id)

@@ -57,12 +57,19 @@ impl Writer {
         self.active = None;
         self.unflushed_since = None;
         log.state.borrow_mut().segments.pop_back();
+        self.others_are_done().await;
         log.shared.maps.borrow_mut().remove_segment(segment.id);
         for path in [&segment.ledger_path, &segment.log_path] {
             log.disk.remove_file(path).await?;
             self.insist(|| log.disk.sync_dir(&log.dir)).await?;
         }
         Ok(())
+    }
+
+    /// Waits for whoever is rewriting a segment. The one that is the writer's business now, as the
+    /// last or as one that is no more, nobody begins to rewrite.
+    async fn others_are_done(&self) {
+        drop(self.log.rewriting.lock().await);
     }
 
     async fn cut_segment(&mut self, segment: &Rc<Segment>, from_index: u64) -> Result<(), Stop> {
@@ -72,7 +79,10 @@ impl Writer {
         }
         let active = match self.active.take() {
             Some(active) => active,
-            None => self.reopen(segment).await?,
+            None => {
+                self.others_are_done().await;
+                self.reopen(segment).await?
+            }
         };
         let first = read_slot(&active, slot).await?;
         let max_timestamp = match slot.checked_sub(1) {

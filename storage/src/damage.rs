@@ -17,6 +17,17 @@ pub struct DamagedRange {
     pub offsets: Range<i64>,
 }
 
+impl DamagedRange {
+    /// Leaves out what lies at or behind these ends; returns whether anything is left.
+    pub(crate) fn truncate(&mut self, next_index: u64, next_offset: i64, position: u64) -> bool {
+        self.indexes.end = self.indexes.end.min(next_index).max(self.indexes.start);
+        self.offsets.end = self.offsets.end.min(next_offset).max(self.offsets.start);
+        self.positions.end = self.positions.end.min(position).max(self.positions.start);
+        let lost_entries = !self.indexes.is_empty() || !self.offsets.is_empty();
+        lost_entries || !self.positions.is_empty()
+    }
+}
+
 impl fmt::Display for DamagedRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DamagedRange { path, positions, indexes, offsets } = self;

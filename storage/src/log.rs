@@ -144,8 +144,9 @@ pub struct Log {
     pub(crate) progress: Progress,
     pub(crate) queue: WriteQueue,
     pub(crate) full: Cell<bool>,
-    /// One removal of old segments at a time.
-    pub(crate) trimming: tokio::sync::Mutex<()>,
+    /// Held by whoever changes the files of segments that the writer is done with: one at a time.
+    /// The writer takes such a segment back only when nobody holds it any more.
+    pub(crate) rewriting: tokio::sync::Mutex<()>,
     on_event: Rc<dyn Fn(LogEvent)>,
 }
 
@@ -163,7 +164,7 @@ impl Log {
             queue: WriteQueue::new(recovered.active, recovered.state.last_index),
             state: RefCell::new(recovered.state),
             full: Cell::new(false),
-            trimming: tokio::sync::Mutex::new(()),
+            rewriting: tokio::sync::Mutex::new(()),
             shared,
             on_event,
         };
@@ -206,7 +207,8 @@ impl Log {
     /// entry there is nothing to forget.
     ///
     /// # Panics
-    /// If `from_index` is at or below the applied index.
+    /// If `from_index` is at or below the applied index, or at or below a missing stretch that has
+    /// not been repaired.
     pub fn truncate_suffix(
         self: &Rc<Self>,
         from_index: u64,
@@ -344,7 +346,8 @@ impl Log {
     }
 
     /// The entries of `from..to`: at least one, then as many as fit `max_bytes`, or fewer. From
-    /// disk if need be, verified, as copies: they may be truncated while they are on their way.
+    /// disk if need be, verified, as copies. They are what the log holds when they are given; the
+    /// copies outlive a truncation that comes after.
     pub async fn entries(
         &self,
         from: u64,
@@ -464,7 +467,8 @@ impl Log {
     /// are applied. Going back, or staying, does nothing; beyond the log end, the log end is meant.
     ///
     /// # Errors
-    /// [`WriteError::Full`] if the log start could not be noted; it holds until the process ends.
+    /// [`WriteError::Full`] if the log start could not be noted: it holds until the process ends,
+    /// or for good once the same is asked for again and there is space.
     pub async fn advance_log_start(self: &Rc<Self>, offset: i64) -> Result<(), WriteError> {
         retention::advance(self, offset, 0).await
     }

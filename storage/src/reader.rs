@@ -261,15 +261,21 @@ pub(crate) async fn entries(
         if from >= to {
             return Ok(Vec::new());
         }
-        let segment = {
+        let (segment, truncations) = {
             let state = log.state.borrow();
             check_index(&state, from)?;
             if let Some(entries) = cached_entries(&state, from, to, bytes_max) {
                 return Ok(entries);
             }
-            segment_of(&state, from)?
+            (segment_of(&state, from)?, state.truncations)
         };
-        match copy_entries(log, &segment, from..to, bytes_max).await {
+        // Behind a cut that waits for its turn the files hold what has been replaced.
+        let end = log.progress.clip(to - 1) + 1;
+        let copied = copy_entries(log, &segment, from..end, bytes_max).await;
+        if log.state.borrow().truncations != truncations {
+            continue;
+        }
+        match copied {
             Err(ColdError::Changed) => {}
             Err(ColdError::Failed(error)) => return Err(error),
             Ok(entries) => return Ok(entries),

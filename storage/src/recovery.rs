@@ -163,6 +163,8 @@ impl Rebuild {
                 offsets: next_offset..key.base_offset.max(next_offset),
             };
             self.state.gaps.push(range.clone());
+            // What is kept in memory has no holes.
+            self.state.recent.clear();
             self.report.damaged.push(range);
             return begins;
         }
@@ -206,6 +208,7 @@ impl Rebuild {
         let Rebuild { start, mut state, chain, active, report, .. } = self;
         let first_offset = state.segments.front().map(|first| first.key.base_offset);
         state.log_start_offset = first_offset.unwrap_or(0).max(start.offset);
+        state.durable_start_offset = state.log_start_offset;
         state.last_index = chain.next_index - 1;
         state.next_offset = chain.next_offset;
         // Behind a gap nothing says the term, but it cannot have gone back.

@@ -57,13 +57,14 @@ pub(crate) fn judge(state: &LogState, config: &LogConfig, now_ms: i64, upper: i6
 /// Makes `offset` the log start, and deletes the segments that hold nothing from there on, or
 /// nothing from `first_index` on. What is not applied stays.
 pub(crate) async fn advance(log: &Log, offset: i64, first_index: u64) -> Result<(), WriteError> {
+    let _turn = log.rewriting.lock().await;
     log.queue.refusal()?;
-    let _turn = log.trimming.lock().await;
     let Some((start, gone)) = plan(&mut log.state.borrow_mut(), offset, first_index) else {
         return Ok(());
     };
     let saved = start.save(&*log.disk, &log.dir, log.identity).await;
     saved.map_err(|error| refuse(log, &error))?;
+    log.state.borrow_mut().durable_start_offset = start.offset;
     let forgotten = forget(&mut log.state.borrow_mut(), start, gone);
     for segment in forgotten {
         log.shared.maps.borrow_mut().remove_segment(segment.id);
@@ -75,7 +76,7 @@ pub(crate) async fn advance(log: &Log, offset: i64, first_index: u64) -> Result<
 /// Moves the log start in memory; gives what to make durable and how many segments go.
 fn plan(state: &mut LogState, offset: i64, first_index: u64) -> Option<(LogStart, usize)> {
     let offset = offset.min(state.next_offset).max(state.log_start_offset);
-    let moved = offset > state.log_start_offset;
+    let moved = offset > state.durable_start_offset;
     let goes = |segment: &Rc<Segment>, successor: &Rc<Segment>| {
         let below = segment.extent().next_offset <= offset && moved;
         (below || successor.key.base_index <= first_index)

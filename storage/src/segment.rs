@@ -130,6 +130,10 @@ impl Segment {
     pub(crate) fn on_cut(&self, extent: Extent) {
         self.generation.set(self.generation.get() + 1);
         self.extent.set(extent);
+        let next_index = self.next_index();
+        self.damaged.borrow_mut().retain_mut(|range| {
+            range.truncate(next_index, extent.next_offset, extent.log_len.into())
+        });
     }
 
     /// Remembers a damaged range; returns whether it was news.

@@ -40,11 +40,15 @@ pub(crate) struct LogState {
     /// segment.
     pub(crate) origin: Chain,
     pub(crate) log_start_offset: i64,
+    /// The log start that a restart would find; behind the other while it is being noted.
+    pub(crate) durable_start_offset: i64,
     pub(crate) last_index: u64,
     pub(crate) last_term: u32,
     pub(crate) next_offset: i64,
     /// Highest index that is known to be committed.
     pub(crate) applied: u64,
+    /// How often a suffix was forgotten: what was read before may have been replaced since.
+    pub(crate) truncations: u64,
     /// Metadata of the newest entries: all that are not applied or in the tail cache.
     pub(crate) recent: VecDeque<RecentEntry>,
     pub(crate) tail: Rc<RefCell<TailCache>>,
@@ -68,10 +72,12 @@ impl LogState {
             prev_term: term,
             origin,
             log_start_offset: next_offset,
+            durable_start_offset: next_offset,
             last_index: next_index - 1,
             last_term: term.unwrap_or(0),
             next_offset,
             applied: 0,
+            truncations: 0,
             recent: VecDeque::new(),
             tail: Rc::new(RefCell::new(TailCache::new(next_index))),
         }
@@ -158,11 +164,14 @@ impl LogState {
     /// Forgets the entries from `from_index` on, which is in the log and not applied.
     ///
     /// # Panics
-    /// If it is applied, or not in memory as all that is not applied must be.
+    /// If it is applied, or not in memory as all that is not applied must be, unless it lies at or
+    /// below a missing stretch: that is to be repaired first.
     pub(crate) fn truncate_suffix(&mut self, from_index: u64) {
         assert!(from_index > self.applied, "entry {from_index} is applied: it stays");
         let first = self.recent(from_index).expect("what is not applied is in memory").meta;
         let kept = usize::try_from(from_index - self.recent_first_index()).unwrap_or(0);
+        self.truncations += 1;
+        self.gaps.retain_mut(|gap| gap.truncate(from_index, first.base_offset, 0));
         self.recent.truncate(kept);
         self.epochs.truncate_suffix(from_index);
         self.tail.borrow_mut().truncate(from_index);

@@ -198,14 +198,17 @@ async fn trust(
     }))
 }
 
-/// The runs of entries that an earlier recovery flagged as damaged.
+/// The runs of entries that an earlier recovery flagged as damaged, each up to where the next entry
+/// lies: what the flagged ones say of their sizes may be a guess.
 fn flagged(entries: &[LedgerEntry], segment: &Segment) -> Vec<DamagedRange> {
     let mut ranges: Vec<DamagedRange> = Vec::new();
-    for (entry, index) in entries.iter().zip(segment.key.base_index..) {
+    let nexts = entries.iter().skip(1).map(|next| u64::from(next.position));
+    let ends = nexts.chain([segment.extent().log_len.into()]);
+    for ((entry, index), end) in entries.iter().zip(segment.key.base_index..).zip(ends) {
         if !entry.damaged {
             continue;
         }
-        let positions = u64::from(entry.position)..entry.end();
+        let positions = u64::from(entry.position)..end.max(entry.end());
         match ranges.last_mut().filter(|last| last.indexes.end == index) {
             Some(last) => {
                 last.positions.end = last.positions.end.max(positions.end);

@@ -15,28 +15,28 @@ use crate::harness::*;
 
 /// All that was ever appended, and what must survive.
 #[derive(Default)]
-struct Witness {
-    versions: HashMap<u64, Vec<Entry>>,
+pub(crate) struct Witness {
+    pub(crate) versions: HashMap<u64, Vec<Entry>>,
     /// The entries as they stand, by index.
-    current: Vec<Entry>,
+    pub(crate) current: Vec<Entry>,
     /// Everything up to this index was promised to survive.
-    promised: u64,
-    log_start_offset: i64,
+    pub(crate) promised: u64,
+    pub(crate) log_start_offset: i64,
     /// Without write caching.
-    stable_is_durable: bool,
+    pub(crate) stable_is_durable: bool,
     /// Entries up to here are not truncated any more.
-    applied: u64,
+    pub(crate) applied: u64,
 }
 
 impl Witness {
-    fn append(&mut self, entries: &[Entry]) {
+    pub(crate) fn append(&mut self, entries: &[Entry]) {
         for entry in entries {
             self.versions.entry(entry.index).or_default().push(entry.clone());
             self.current.push(entry.clone());
         }
     }
 
-    fn truncate(&mut self, from_index: u64, open: &OpenRig) {
+    pub(crate) fn truncate(&mut self, from_index: u64, open: &OpenRig) {
         self.current.retain(|entry| entry.index < from_index);
         if self.stable_is_durable {
             self.note_stable(open);
@@ -46,7 +46,7 @@ impl Witness {
     }
 
     /// Takes the stable events that have fired since the last time for promises.
-    fn note_stable(&mut self, open: &OpenRig) {
+    pub(crate) fn note_stable(&mut self, open: &OpenRig) {
         for event in open.events.take() {
             if let LogEvent::Stable(index) = event {
                 self.promised = self.promised.max(index);
@@ -55,7 +55,7 @@ impl Witness {
     }
 
     /// Checks what was found after a crash, and goes on from there.
-    async fn check(&mut self, open: &OpenRig, seed: u64) {
+    pub(crate) async fn check(&mut self, open: &OpenRig, seed: u64) {
         let log = &open.log;
         assert_eq!(open.report.damaged, [], "seed {seed}: no damage was done");
         let (first, last) = (log.first_index(), log.last_index());

@@ -135,3 +135,23 @@ fn any_other_failure_is_final() {
         });
     }
 }
+
+/// A log start that could not be noted is noted when it is asked for again.
+#[test]
+fn a_log_start_that_found_no_room_is_tried_again() {
+    run(async {
+        let disk = SimDisk::new(1);
+        let rig = Rig::new(disk.clone());
+        let OpenRig { log, .. } = rig.open().await;
+        let mut feed = Feed::of(&log, 1);
+        let entries = vec![feed.internal(b""), feed.batch(&[1, 2, 3], 10)];
+        log.append(entries).unwrap();
+        log.flush().await.unwrap();
+        log.applied_to(2);
+        disk.fail_next(Operation::Write, libc::ENOSPC, 1);
+        assert_eq!(log.advance_log_start(2).await, Err(WriteError::Full));
+        log.advance_log_start(2).await.unwrap();
+        log.close().await.unwrap();
+        assert_eq!(rig.open().await.log.log_start_offset(), 2);
+    });
+}

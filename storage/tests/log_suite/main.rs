@@ -4,6 +4,7 @@ mod beginning;
 mod behaviour;
 mod crash;
 mod damage;
+mod follower;
 mod full_disk;
 mod harness;
 mod model;
