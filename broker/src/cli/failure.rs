@@ -72,6 +72,9 @@ pub(super) enum Failure {
     Failed(String),
     #[error("{} damaged; the broker keeps these bytes and serves the others", counted(*.0 as u64, "range"))]
     Damaged(usize),
+    /// Told to stop a second time while stopping.
+    #[error("ended without waiting")]
+    Interrupted,
     /// Some of several items failed, each of which has been reported.
     #[error("{failed} of {all} failed")]
     Several { failed: usize, all: usize, worst: Box<Failure> },
@@ -120,6 +123,7 @@ impl Failure {
             Failure::Commit(_) => Exit::Failed,
             Failure::NotFound(_) => Exit::NotFound,
             Failure::Damaged(_) => Exit::Damaged,
+            Failure::Interrupted => Exit::Interrupted,
             Failure::Several { worst, .. } => worst.exit(),
             Failure::Start(_) | Failure::Output(_) | Failure::Io { .. } | Failure::Failed(_) => {
                 Exit::Failed

@@ -2,14 +2,15 @@
 //!
 //! One file per group of commands. What they share is how they connect (`connect`), how they print
 //! (`output`) and how they fail (`failure`). Results go to stdout and everything else to stderr,
-//! so that both `| jq` and `2>/dev/null` do what people expect. Every command but `serve` and
-//! `log` works with any broker that speaks Kafka's protocol.
+//! so that both `| jq` and `2>/dev/null` do what people expect. Every command but `serve`,
+//! `dev` and `log` works with any broker that speaks Kafka's protocol.
 
 mod bench;
 mod cluster;
 mod config;
 mod connect;
 mod consume;
+mod dev;
 mod failure;
 mod file_limit;
 mod format;
@@ -47,6 +48,7 @@ Exit codes:
 
 Begin with:
   thalweg serve                                start a broker here
+  thalweg dev                                  or a cluster of three, to try things
   thalweg topic create demo -p 3
   echo hello | thalweg produce demo
   thalweg consume demo --offset start";
@@ -81,8 +83,11 @@ enum Command {
     #[command(after_help = "Examples:\n  \
         thalweg serve                                        here, for clients on this machine\n  \
         thalweg serve --listen 0.0.0.0:9092 --advertise broker-1.example.com:9092\n  \
-        thalweg serve -c /etc/thalweg.toml --data-dir /var/lib/thalweg")]
+        thalweg serve -c /etc/thalweg.toml --data-dir /var/lib/thalweg\n  \
+        thalweg serve --node-id 1 --node-listen 10.0.0.1:9192 \\\n    \
+        --seeds 10.0.0.1:9192,10.0.0.2:9192,10.0.0.3:9192    one of three that form a cluster")]
     Serve(crate::config::ServeFlags),
+    Dev(dev::DevArgs),
     Topic(topic::TopicArgs),
     Produce(produce::ProduceArgs),
     Consume(consume::ConsumeArgs),
@@ -113,6 +118,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command, printer: &mut Printer) -> Result<(), Failure> {
     match command {
         Command::Serve(flags) => serve::run(&flags, printer),
+        Command::Dev(args) => dev::run(&args, printer),
         Command::Topic(args) => on_runtime(topic::run(args, printer)),
         Command::Produce(args) => on_runtime(produce::run(args, printer)),
         Command::Consume(args) => on_runtime(consume::run(args, printer)),

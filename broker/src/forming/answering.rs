@@ -1,4 +1,7 @@
 //! Answering brokers that look for their cluster: before this one has found it, and after.
+//!
+//! What is answered is pure ([`answer_form`] and its like for a broker without a cluster); the rest
+//! accepts connections, a bounded number at a time, and refuses whatever is no broker.
 
 use std::convert::Infallible;
 use std::rc::Rc;
