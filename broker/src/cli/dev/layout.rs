@@ -4,6 +4,7 @@
 //! the same ports: they stand in its `dev.json`.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,10 @@ const FILE_NAME: &str = "dev.json";
 
 /// What lies between a broker's port for clients, for other brokers, and for operators.
 const PORTS_APART: u16 = 100;
+
+/// Where free ports are looked for. The kernel's own choice, from 32,768 on, may be the near end
+/// of somebody's connection when the directory is used again.
+const FREE_PORTS: Range<u16> = 20_000..32_000;
 
 /// All brokers of one cluster.
 pub(super) struct Layout {
@@ -127,12 +132,27 @@ fn consecutive(base: u16, count: u16) -> Option<Vec<Ports>> {
 fn free(count: u16) -> std::io::Result<Vec<Ports>> {
     let mut held = Vec::new();
     let mut port = || {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = listen_anywhere()?;
         let port = listener.local_addr()?.port();
         held.push(listener);
         Ok::<_, std::io::Error>(port)
     };
     (0..count).map(|_| Ok(Ports { clients: port()?, node: port()?, admin: port()? })).collect()
+}
+
+/// A socket on some port of [`FREE_PORTS`], drawn at random; or on any at all, if those drawn are
+/// taken.
+fn listen_anywhere() -> std::io::Result<TcpListener> {
+    for _ in 0..32 {
+        let drawn = uuid::Uuid::new_v4().as_u128() % FREE_PORTS.len() as u128;
+        let port = u16::try_from(drawn).ok().and_then(|drawn| FREE_PORTS.start.checked_add(drawn));
+        if let Some(port) = port
+            && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        {
+            return Ok(listener);
+        }
+    }
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
 }
 
 #[cfg(test)]
