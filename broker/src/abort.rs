@@ -5,7 +5,23 @@
 //! one node's uptime: the process ends, and the next start recovers from disk. So does a failed
 //! write or flush, after which the kernel may have forgotten what it was given.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tracing::error;
+
+/// Many brokers live in this process, and one that must not go on takes only itself away.
+static SIMULATED: AtomicBool = AtomicBool::new(false);
+
+/// From now on whatever would end the process ends the task it happens in, for ever: a simulation
+/// treats the broker as dead.
+#[cfg(test)]
+pub(crate) fn simulate() {
+    SIMULATED.store(true, Ordering::Relaxed);
+}
+
+fn is_simulated() -> bool {
+    SIMULATED.load(Ordering::Relaxed)
+}
 
 /// Exit status after a failed write or flush (`EX_IOERR` of sysexits.h).
 const EXIT_IO_ERROR: i32 = 74;
@@ -15,7 +31,7 @@ pub(crate) struct AbortOnPanic(pub(crate) &'static str);
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && !is_simulated() {
             error!(scope = self.0, "panic inside a partition: the process stops");
             std::process::abort();
         }
@@ -25,5 +41,8 @@ impl Drop for AbortOnPanic {
 /// Ends the process at once because the disk failed it.
 pub(crate) fn stop_process(why: &str) -> ! {
     error!(why, "the disk failed: the process stops");
+    if is_simulated() {
+        std::panic::resume_unwind(Box::new(why.to_owned()));
+    }
     std::process::exit(EXIT_IO_ERROR)
 }

@@ -26,11 +26,14 @@ use crate::config::BrokerConfig;
 use crate::controller::CONTROLLER_GROUP;
 use crate::controller::command::Command;
 use crate::controller::image::Broker as BrokerInfo;
-use crate::forming::{self, FormError, NodePort};
+use crate::forming::{self, FormError};
 use crate::node::{NewNode, Node};
 use crate::server::listener::{self, ListenError};
 use crate::shard::router::{Router, ShardId};
 use crate::shard::runtime::{self, ShardStart, StartShardError};
+
+/// How long a broker that stops tries to hand its leaderships to others.
+const HAND_OVER_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Why a broker did not start.
 #[derive(Debug, Error)]
@@ -76,7 +79,6 @@ pub struct Broker {
     /// What other brokers are told to connect to.
     node_address: Option<String>,
     admin: Option<AdminServer>,
-    node_port: Option<NodePort>,
     shards: Vec<JoinHandle<()>>,
     shutdown: watch::Sender<bool>,
     disk: &'static str,
@@ -88,7 +90,7 @@ impl Broker {
     pub fn start(config: BrokerConfig) -> Result<Broker, StartError> {
         let started_at = Clock::system();
         let mut data_dir = DataDir::open(&config.data_dir, config.node_id, Uuid::new_v4())?;
-        let mut formed = forming::form(&config, &mut data_dir, forming::bind(&config)?)?;
+        let formed = forming::form(&config, &mut data_dir, forming::bind(&config)?)?;
         let shards = u16::try_from(config.shard_count()).unwrap_or(u16::MAX).max(1);
         let (listeners, address) = listener::bind(config.listen, shards)?;
         #[expect(clippy::cast_precision_loss, reason = "seconds with a fraction, for a gauge")]
@@ -108,32 +110,28 @@ impl Broker {
         let (shutdown, stopping) = watch::channel(false);
         let (router, jobs) = Router::new(shards);
         let node = Arc::new(Node::new(NewNode {
-            cluster_id: formed.member.cluster_id.clone(),
+            member: formed.member.clone(),
+            controller_voters: formed.controller_voters().iter().map(|it| it.node).collect(),
+            node_address: formed.node_address().map(str::to_owned),
             config,
             clock: Clock::system(),
             metrics,
             health,
             router,
-            shutdown: stopping.clone(),
+            shutdown: stopping,
         }));
-        let images = Arc::clone(&node);
-        let known_disk =
-            move |id| images.images.load().brokers.get(&id).and_then(|known| known.disk);
         let node_address = formed.node_address().map(str::to_owned);
-        let node_port = NodePort::start(&mut formed, known_disk, stopping)
-            .map_err(|source| StartError::System { what: "answer on the node port", source })?;
         let mut broker = Broker {
             node,
             address,
             node_address,
             admin,
-            node_port,
             shards: Vec::new(),
             shutdown,
             disk: "",
             data_dir,
         };
-        match broker.start_shards(jobs, listeners) {
+        match broker.start_shards(jobs, listeners, formed.node_listener) {
             Ok(()) => Ok(broker),
             Err(error) => {
                 broker.stop();
@@ -147,6 +145,7 @@ impl Broker {
         &mut self,
         jobs: Vec<tokio::sync::mpsc::Receiver<crate::shard::router::Job>>,
         listeners: Vec<std::net::TcpListener>,
+        mut node_listener: Option<std::net::TcpListener>,
     ) -> Result<(), StartError> {
         let mut votes = gather_votes(&self.node)?;
         let mut waiting = Vec::new();
@@ -160,6 +159,8 @@ impl Broker {
                 metrics: self.node.metrics.shard(usize::from(id.0)),
                 jobs,
                 listener,
+                // The first shard's.
+                node_listener: node_listener.take(),
                 hard_states: votes.by_shard.remove(&id).unwrap_or_default(),
                 prepared,
                 ready,
@@ -207,9 +208,9 @@ impl Broker {
         let command = Command::RegisterBroker { node: self.node.id, broker: info };
         let (done, registered) = oneshot::channel();
         let job = Box::new(move |shard: &Rc<crate::shard::Shard>| {
-            let controller = shard.controller();
+            let shard = Rc::clone(shard);
             tokio::task::spawn_local(async move {
-                let _ = done.send(controller.propose(&command).await);
+                let _ = done.send(shard.propose_anywhere(&command).await);
             });
         });
         let gone = |_| StartShardError::Panicked;
@@ -261,17 +262,38 @@ impl Broker {
         self.node.set_static_config(config);
     }
 
-    /// Takes no more requests, answers those under way, flushes, snapshots, and ends all threads.
+    /// Hands every leadership to other brokers, while clients are still served.
+    fn hand_over(&self) {
+        let mut waiting = Vec::new();
+        for id in self.node.router.shards() {
+            let (done, handed_over) = oneshot::channel::<()>();
+            let job = Box::new(move |shard: &Rc<crate::shard::Shard>| {
+                let shard = Rc::clone(shard);
+                tokio::task::spawn_local(async move {
+                    shard.hand_over(HAND_OVER_LIMIT).await;
+                    drop(done);
+                });
+            });
+            if self.node.router.tell_blocking(id, job).is_ok() {
+                waiting.push(handed_over);
+            }
+        }
+        for handed_over in waiting {
+            // Dropping the sender is the word.
+            let _ = handed_over.blocking_recv();
+        }
+    }
+
+    /// Hands over what it leads, takes no more requests, answers those under way, flushes,
+    /// snapshots, and ends all threads.
     pub fn stop(mut self) {
         self.node.health.begin_draining();
+        self.hand_over();
         self.shutdown.send_replace(true);
         for shard in self.shards.drain(..) {
             if shard.join().is_err() {
                 tracing::error!("a shard had panicked");
             }
-        }
-        if let Some(port) = self.node_port.take() {
-            port.join();
         }
         if let Some(admin) = self.admin.take() {
             admin.stop();

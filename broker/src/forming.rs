@@ -12,7 +12,6 @@
 
 mod answering;
 mod asking;
-mod port;
 mod verdict;
 
 use std::net::TcpListener;
@@ -26,7 +25,6 @@ use tracing::info;
 use uuid::Uuid;
 
 pub use self::answering::{Member, answer_form};
-pub(crate) use self::port::NodePort;
 use self::verdict::{Verdict, judge};
 use crate::config::{BrokerConfig, HostPort};
 use crate::node_rpc::handshake::{Founder, Hello, Purpose, VERSION};

@@ -2,6 +2,7 @@
 //!
 //! There is no other shared state. Nothing here is locked on the produce or fetch path.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,8 @@ use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::controller::image::{Image, Topic};
 use crate::controller::leaders::Leaders;
+use crate::forming::Member;
+use crate::node_rpc::strangers::Strangers;
 use crate::server::memory::MemoryBudget;
 use crate::shard::router::Router;
 use crate::shard::space::SpaceState;
@@ -24,6 +27,16 @@ use crate::shard::space::SpaceState;
 pub(crate) struct Node {
     pub(crate) id: i32,
     pub(crate) cluster_id: String,
+    /// Who this broker is in its cluster, and who founded that.
+    pub(crate) member: Member,
+    /// The brokers with which group 0 began.
+    pub(crate) controller_voters: Vec<i32>,
+    /// Who called the node port and is no broker.
+    pub(crate) strangers: Strangers,
+    /// Where other brokers reach this one; none when it is alone.
+    node_address: Option<String>,
+    /// Where brokers that have called say they are reached.
+    learned: ArcSwap<BTreeMap<i32, String>>,
     pub(crate) data_dir: PathBuf,
     pub(crate) clock: Clock,
     pub(crate) images: Images,
@@ -44,7 +57,9 @@ pub(crate) struct Node {
 
 /// What `Node::new` is made of.
 pub(crate) struct NewNode {
-    pub(crate) cluster_id: String,
+    pub(crate) member: Member,
+    pub(crate) controller_voters: Vec<i32>,
+    pub(crate) node_address: Option<String>,
     pub(crate) config: BrokerConfig,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
@@ -56,10 +71,16 @@ pub(crate) struct NewNode {
 impl Node {
     /// A broker that knows nothing of its cluster yet.
     pub(crate) fn new(new: NewNode) -> Node {
-        let NewNode { cluster_id, config, clock, metrics, health, router, shutdown } = new;
+        let NewNode { member, controller_voters, node_address, .. } = new;
+        let NewNode { config, clock, metrics, health, router, shutdown, .. } = new;
         Node {
             id: config.node_id,
-            cluster_id,
+            cluster_id: member.cluster_id.clone(),
+            member,
+            controller_voters,
+            strangers: Strangers::default(),
+            node_address,
+            learned: ArcSwap::default(),
             data_dir: config.data_dir.clone(),
             clock,
             images: Images::default(),
@@ -100,6 +121,46 @@ impl Node {
         let own = image.broker_configs.get(&self.id.to_string()).cloned().unwrap_or_default();
         let config = self.static_config.load().with_dynamic(&all, &own);
         self.config.store(Arc::new(config));
+    }
+
+    /// Where other brokers reach this one.
+    pub(crate) fn own_address(&self) -> Option<String> {
+        self.node_address.clone()
+    }
+
+    /// Where to reach another broker: as it registered, as it said when it called, or as it was
+    /// when the cluster was formed.
+    pub(crate) fn address_of(&self, node: i32) -> Option<String> {
+        let image = self.images.load();
+        let registered = image.brokers.get(&node).and_then(|broker| broker.node_address.clone());
+        registered.or_else(|| self.learned.load().get(&node).cloned()).or_else(|| {
+            let founder = self.member.voters.iter().find(|founder| founder.node == node);
+            founder.map(|founder| founder.address.clone())
+        })
+    }
+
+    /// A broker has called and said where it is reached.
+    pub(crate) fn learn_address(&self, node: i32, address: &str) {
+        if address.is_empty() || self.learned.load().get(&node).is_some_and(|it| it == address) {
+            return;
+        }
+        self.learned.rcu(|learned| {
+            let mut next = BTreeMap::clone(learned);
+            next.insert(node, address.to_owned());
+            next
+        });
+    }
+
+    /// Every other broker that is registered, or that founded the cluster.
+    pub(crate) fn other_brokers(&self) -> Vec<i32> {
+        let image = self.images.load();
+        let founders = self.member.voters.iter().map(|founder| founder.node);
+        let all: BTreeSet<i32> = if image.brokers.is_empty() {
+            founders.collect()
+        } else {
+            image.brokers.keys().copied().collect()
+        };
+        all.into_iter().filter(|node| *node != self.id).collect()
     }
 
     /// The topic called `name`, in the image of this moment.

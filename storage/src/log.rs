@@ -364,6 +364,13 @@ impl Log {
         self.state.borrow().next_offset
     }
 
+    /// Base offset of the first entry there is; where the next record goes if there is none.
+    pub fn first_entry_offset(&self) -> i64 {
+        let state = self.state.borrow();
+        let first = state.segments.front();
+        first.map_or(state.origin.next_offset, |segment| segment.key.base_offset)
+    }
+
     /// First offset that is served.
     pub fn log_start_offset(&self) -> i64 {
         self.state.borrow().log_start_offset

@@ -25,6 +25,7 @@ const GROUP_ID_NOT_FOUND: i16 = 69;
 const MEMBER_ID_REQUIRED: i16 = 79;
 const NO_REASSIGNMENT_IN_PROGRESS: i16 = 85;
 const UNKNOWN_TOPIC_ID: i16 = 100;
+const ELECTION_NOT_NEEDED: i16 = 84;
 const BROKER_ID_NOT_REGISTERED: i16 = 102;
 
 const RESOURCE_TOPIC: i8 = 2;
@@ -467,6 +468,34 @@ fn replicas(session: &mut Session) {
             vec![response.error_code]
         },
         |_| vec![NONE],
+    );
+    session.probe(
+        |_| m::ElectLeadersRequest { topic_partitions: None, ..Default::default() },
+        |response: &m::ElectLeadersResponse, _| {
+            let topics = response.replica_election_results.iter();
+            let outcomes = topics.flat_map(|topic| &topic.partition_result);
+            let mut codes: Vec<_> = outcomes.map(|outcome| outcome.error_code).collect();
+            codes.dedup();
+            codes
+        },
+        |_| vec![ELECTION_NOT_NEEDED],
+    );
+    session.probe(
+        |_| m::DescribeQuorumRequest {
+            topics: vec![m::describe_quorum::RequestedTopic {
+                topic_name: "__cluster_metadata".into(),
+                partitions: vec![Default::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        },
+        |response: &m::DescribeQuorumResponse, _| {
+            let partition = &response.topics[0].partitions[0];
+            assert_eq!(partition.current_voters.len(), 1);
+            assert_eq!(partition.leader_id, partition.current_voters[0].replica_id);
+            vec![response.error_code, partition.error_code]
+        },
+        |_| vec![NONE, NONE],
     );
     session.probe(
         |_| m::UnregisterBrokerRequest { broker_id: 99, ..Default::default() },

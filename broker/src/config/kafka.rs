@@ -56,6 +56,10 @@ pub struct KafkaSettings {
     pub default_replication_factor: i16,
     /// Whether metadata requests may create topics.
     pub auto_create_topics: bool,
+    /// Whether leadership goes back to the first replica.
+    pub auto_leader_rebalance: bool,
+    /// How long a broker may be silent before it is fenced.
+    pub broker_session_timeout_ms: u64,
     /// Whether topics can be deleted.
     pub delete_topics: bool,
     /// The most bytes of one Fetch answer.
@@ -162,6 +166,8 @@ impl KafkaSettings {
             num_partitions: layers.read("num.partitions"),
             default_replication_factor: layers.read("default.replication.factor"),
             auto_create_topics: layers.read("auto.create.topics.enable"),
+            auto_leader_rebalance: layers.read("auto.leader.rebalance.enable"),
+            broker_session_timeout_ms: layers.read("broker.session.timeout.ms"),
             delete_topics: layers.read("delete.topic.enable"),
             fetch_bytes_max: layers.read("fetch.max.bytes"),
             fetch_sessions_max: layers.read("max.incremental.fetch.session.cache.slots"),

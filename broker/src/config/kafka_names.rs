@@ -100,6 +100,12 @@ pub static BROKER_SETTINGS: &[BrokerSetting] = &[
         "Replicas of each partition of a topic that is created without saying how many."),
     row(ByReload, "auto.create.topics.enable", Kind::Boolean, Unit::None, Some("true"),
         "Whether asking for the metadata of an unknown topic creates it, if the client allows that."),
+    row(ByReload, "auto.leader.rebalance.enable", Kind::Boolean, Unit::None, Some("true"),
+        "Whether leadership goes back to a partition's first replica once that has been fit for ten \
+         seconds."),
+    row(ByReload, "broker.session.timeout.ms", Kind::int_from(100), Unit::Milliseconds, Some("3000"),
+        "How long a broker may be silent before the others take it for dead. Kafka's default is \
+         9000. Leadership moves by itself within two seconds, whatever this says."),
     row(ByReload, "delete.topic.enable", Kind::Boolean, Unit::None, Some("true"),
         "Whether topics can be deleted."),
     row(ByReload, "fetch.max.bytes", Kind::int_from(1024), Unit::Bytes, Some("57671680"),

@@ -55,7 +55,6 @@ impl Assignment {
     }
 
     /// The voters of the group when its log was empty; conf changes in the log make today's.
-    #[cfg_attr(not(test), expect(dead_code, reason = "every group still has one voter"))]
     pub(crate) fn initial_voters(&self) -> &[i32] {
         self.origin.as_deref().unwrap_or(&self.replicas)
     }
@@ -83,7 +82,7 @@ impl Assignment {
     }
 
     /// Begins a reassignment, or gives the one under way another target.
-    pub(super) fn begin(&mut self, target: Vec<i32>) {
+    pub(crate) fn begin(&mut self, target: Vec<i32>) {
         if self.target.is_none() && same_set(&self.replicas, &target) {
             self.replicas = target;
             return;

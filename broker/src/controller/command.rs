@@ -54,7 +54,8 @@ pub(crate) enum Command {
 }
 
 /// What a command that was accepted has to say to its proposer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
     /// The image has changed.
     Applied,
@@ -63,7 +64,8 @@ pub(crate) enum Outcome {
 }
 
 /// Why a command left the image as it was.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum CommandError {
     /// `CreateTopic` of a name that is taken.
     #[error("topic '{0}' already exists")]
@@ -82,6 +84,11 @@ pub(crate) enum CommandError {
         "the data directory of node {node} was replaced: start it with a new --node-id and --join, then `thalweg cluster remove {node}`"
     )]
     DiskMismatch { node: i32 },
+    /// A broker that was removed cannot come back under its id.
+    #[error(
+        "broker {node} was removed from this cluster: start it with an empty data directory, a new --node-id, and --join"
+    )]
+    Removed { node: i32 },
     /// A broker that has replicas cannot be removed.
     #[error(
         "broker {node} still has replicas of {partitions} partitions; move them away first: `thalweg cluster drain {node}`"

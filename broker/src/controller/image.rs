@@ -33,6 +33,9 @@ pub(crate) struct Image {
     pub(crate) broker_configs: BTreeMap<String, BTreeMap<String, String>>,
     /// The first producer id that was never handed out.
     pub(crate) next_producer_id: i64,
+    /// Brokers that were removed for good. Their ids are not given to others.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) removed: BTreeSet<i32>,
 }
 
 /// A broker, and how it is reached.

@@ -14,6 +14,9 @@ pub(super) fn register(image: &mut Image, node: i32, broker: &Broker) -> Result<
     if known.is_some() && broker.disk.is_some() && known != broker.disk {
         return Err(CommandError::DiskMismatch { node });
     }
+    if image.removed.contains(&node) {
+        return Err(CommandError::Removed { node });
+    }
     let disk = broker.disk.or(known);
     image.brokers.insert(node, Broker { disk, fenced: false, ..broker.clone() });
     Ok(())
@@ -52,6 +55,7 @@ pub(super) fn unregister(image: &mut Image, node: i32) -> Result<(), CommandErro
         forget_holder(image, id, node);
     }
     image.brokers.remove(&node);
+    image.removed.insert(node);
     image.broker_configs.remove(&node.to_string());
     Ok(())
 }

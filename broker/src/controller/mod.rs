@@ -1,26 +1,33 @@
 //! The controller: Raft group 0, whose state machine is the cluster image.
 //!
-//! It lives on shard 0. Commands are proposed here, written through the group's log, applied by a
-//! pure function, and the new image is published to every shard as one `Arc`.
+//! It lives on shard 0 of every broker; up to five of them vote, the others follow. Commands are
+//! carried out by the one that leads, the *active controller* (`forward` finds it), written through
+//! the group's log, applied by a pure function on every broker, and the new image is published to
+//! every shard as one `Arc`. The active controller also watches which brokers live and who should
+//! vote (`registry`).
 
 pub(crate) mod apply;
 pub(crate) mod assignment;
 pub(crate) mod command;
+pub(crate) mod forward;
 pub(crate) mod image;
 pub(crate) mod leaders;
 mod membership;
 pub(crate) mod placement;
+mod registry;
+mod snapshot;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use thalweg_storage::atomic_file;
+use serde::{Deserialize, Serialize};
 use thalweg_storage::config::LogConfig;
 use thalweg_storage::entry::Entry;
+use thalweg_storage::error::ReadError;
 use thalweg_storage::log::{Log, LogEvent, LogIdentity, OpenLog};
 use thalweg_storage::votes::{GroupId, HardState};
 use thiserror::Error;
@@ -30,13 +37,17 @@ use uuid::Uuid;
 
 use self::apply::apply;
 use self::command::{Command, CommandError, Outcome};
+use self::forward::Forwarded;
 use self::image::Image;
+use self::registry::Registry;
+use self::snapshot::Saved;
 use crate::abort::{AbortOnPanic, stop_process};
 use crate::node::Node;
 use crate::partition::Environment;
-use crate::replication::RaftId;
 use crate::replication::entry::Internal;
-use crate::replication::group::{Group, OpenGroup};
+use crate::replication::group::{Group, MemberProgress, OpenGroup, Received};
+use crate::replication::membership::{MemberChange, Members};
+use crate::replication::outgoing::GroupMessage;
 
 /// Group 0's name among the groups of shard 0.
 pub(crate) const CONTROLLER_GROUP: GroupId = GroupId { topic: Uuid::nil(), partition: 0 };
@@ -47,10 +58,11 @@ const SNAPSHOT_AFTER: u64 = 1000;
 const REPLAY_BYTES: usize = 1 << 20;
 
 /// Why a command was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum ProposeError {
-    /// This broker does not lead group 0.
-    #[error("this broker is not the active controller")]
+    /// Nobody leads group 0, as far as this broker knows.
+    #[error("there is no active controller; are most of the controllers up?")]
     NotController,
     /// Leadership ended while the outcome was open.
     #[error("the controller changed before the outcome was known")]
@@ -82,93 +94,192 @@ pub(crate) struct Controller {
     group: RefCell<Group>,
     state: RefCell<State>,
     node: Arc<Node>,
-    snapshot_path: std::path::PathBuf,
+    snapshot_path: PathBuf,
+    /// Commands that another broker's controller has been asked to carry out.
+    forwarded: RefCell<Forwarded>,
+    registry: RefCell<Registry>,
 }
 
 struct State {
+    /// This broker leads group 0 and has applied everything that earlier leaders committed.
+    active: bool,
+    term: u32,
     commit: u64,
     /// Index of the last entry dealt with; the image counts only commands.
     applied: u64,
+    /// A committed entry is being read back from disk before it can be applied.
+    applying: bool,
     snapshot_at: u64,
     waiting: VecDeque<Waiting>,
 }
 
 impl Controller {
-    /// Opens group 0 below `dir`, replays its log over its snapshot and publishes the image.
+    /// Opens group 0 below `dir`, replays what is known to be committed over its snapshot, and
+    /// publishes the image.
     pub(crate) async fn open(
         env: &Rc<Environment>,
         dir: &Path,
         hard_state: HardState,
         node: &Arc<Node>,
     ) -> Result<Rc<Controller>, OpenControllerError> {
-        let scheduler = Rc::clone(&env.scheduler);
-        let (log, report) = Log::open(OpenLog {
-            disk: Rc::clone(&env.disk),
-            dir: dir.to_owned(),
-            identity: LogIdentity { topic: CONTROLLER_GROUP.topic, partition: 0 },
-            config: LogConfig { retention_ms: None, ..LogConfig::default() },
-            shared: Rc::clone(&env.shared),
-            applied: hard_state.commit,
-            on_event: Rc::new(move |event| match event {
-                LogEvent::Stable(_) => scheduler.schedule(CONTROLLER_GROUP),
-                LogEvent::Failed => stop_process("writing the controller's log failed"),
-                LogEvent::Written(_) | LogEvent::Full | LogEvent::Roomy => {}
-            }),
-        })
-        .await?;
-        if let Some(range) = report.damaged.first() {
-            return Err(OpenControllerError::Damaged(range.to_string()));
-        }
         let snapshot_path = dir.join(SNAPSHOT_FILE);
-        let image = replay(load_snapshot(env, &snapshot_path).await?, &log).await?;
+        let saved = snapshot::load(env, &snapshot_path).await?;
+        let log = open_log(env, dir, saved.applied).await?;
+        if saved.applied > log.last_index() {
+            return Err(OpenControllerError::Damaged(format!(
+                "it ends at index {}, its snapshot at {}",
+                log.last_index(),
+                saved.applied
+            )));
+        }
+        let founders = || Members::of_voters(node.controller_voters.iter().copied());
         let group = Group::open(OpenGroup {
             id: CONTROLLER_GROUP,
-            node: RaftId::of(env.node),
-            voters: vec![RaftId::of(env.node)],
+            node: env.node,
+            members: saved.members.unwrap_or_else(founders),
+            preferred: node.controller_voters.first() == Some(&node.id),
             log: Rc::clone(&log),
             hard_state,
+            applied: saved.applied,
             votes: Rc::clone(&env.votes),
             scheduler: Rc::clone(&env.scheduler),
+            outgoing: Rc::clone(&env.outgoing),
         });
-        let state = State {
-            commit: log.last_index(),
-            applied: log.last_index(),
-            snapshot_at: image.applied,
-            waiting: VecDeque::new(),
-        };
+        let controller = Rc::new(Controller {
+            env: Rc::clone(env),
+            log,
+            group: RefCell::new(group),
+            state: RefCell::new(State {
+                active: false,
+                term: 0,
+                commit: saved.applied,
+                applied: saved.applied,
+                applying: false,
+                snapshot_at: saved.image.applied,
+                waiting: VecDeque::new(),
+            }),
+            node: Arc::clone(node),
+            snapshot_path,
+            forwarded: RefCell::default(),
+            registry: RefCell::default(),
+        });
+        node.images.publish(saved.image);
+        controller.replay().await?;
+        let image = node.images.load();
         let here = |topic: &Arc<image::Topic>| {
             topic.partitions.iter().filter(|partition| partition.has_member(node.id)).count()
         };
         node.health.begin_recovery(image.topics.values().map(here).sum());
-        node.images.publish(image);
         node.refresh_config();
-        Ok(Rc::new(Controller {
-            env: Rc::clone(env),
-            log,
-            group: RefCell::new(group),
-            state: RefCell::new(state),
-            node: Arc::clone(node),
-            snapshot_path,
-        }))
+        Ok(controller)
+    }
+
+    /// Applies what was committed when this broker last heard of it, so that it starts with an image
+    /// that is nearly the cluster's.
+    async fn replay(self: &Rc<Self>) -> Result<(), OpenControllerError> {
+        let commit = self.group.borrow().hard_state().commit;
+        let mut index = self.state.borrow().applied + 1;
+        while index <= commit {
+            let entries = self.log.entries(index, commit + 1, REPLAY_BYTES).await;
+            let entries =
+                entries.map_err(|error| OpenControllerError::Damaged(error.to_string()))?;
+            for entry in &entries {
+                // A refusal was the outcome when it was first applied, too.
+                let _ = self.apply_entry(entry);
+                index = entry.index + 1;
+            }
+        }
+        let mut state = self.state.borrow_mut();
+        (state.applied, state.commit) = (index - 1, index - 1);
+        drop(state);
+        self.group.borrow_mut().applied_to(index - 1);
+        Ok(())
     }
 
     /// Does everything the group has to do now.
     pub(crate) fn step(self: &Rc<Self>) {
         let _abort = AbortOnPanic("controller step");
         let progress = self.group.borrow_mut().step();
+        self.fetch_wanted();
         if progress.lost_leadership {
-            for (_, waiting) in self.state.borrow_mut().waiting.drain(..) {
-                let _ = waiting.send(Err(ProposeError::OutcomeUnknown));
-            }
+            self.on_leadership_lost();
         }
         if let Some(term) = progress.became_leader {
-            info!(term, "active controller");
+            self.state.borrow_mut().term = term;
         }
-        self.apply_committed(progress.commit);
+        self.on_commit(progress.commit);
     }
 
-    /// Carries out a command: written, committed, applied. Resolves with the state machine's word.
-    pub(crate) async fn propose(&self, command: &Command) -> Result<Outcome, ProposeError> {
+    fn on_leadership_lost(&self) {
+        let mut state = self.state.borrow_mut();
+        state.active = false;
+        for (_, waiting) in state.waiting.drain(..) {
+            let _ = waiting.send(Err(ProposeError::OutcomeUnknown));
+        }
+    }
+
+    /// Moves the group's clock by one tick.
+    pub(crate) fn tick(&self) {
+        let _abort = AbortOnPanic("controller tick");
+        self.group.borrow_mut().tick();
+    }
+
+    /// Takes a message of another controller.
+    pub(crate) fn receive(&self, message: GroupMessage) {
+        let _abort = AbortOnPanic("controller receive");
+        if let Received::Install(_) = self.group.borrow_mut().receive(message) {
+            // Group 0's log is whole on every broker: nobody has reason to send a snapshot.
+            warn!("a snapshot of the cluster image was sent; not taken");
+        }
+    }
+
+    /// The connection to a broker broke.
+    pub(crate) fn on_unreachable(&self, node: i32) {
+        self.group.borrow_mut().on_unreachable(node);
+    }
+
+    /// Starts handing group 0 to another controller. Returns whether there is one to wait for.
+    pub(crate) fn hand_over(&self) -> bool {
+        let mut group = self.group.borrow_mut();
+        if group.leader_term().is_none() {
+            return false;
+        }
+        let mut others = group.others();
+        others.retain(|other| other.in_sync && group.members().voters.contains(&other.node));
+        let Some(best) = others.iter().max_by_key(|other| other.matched) else { return false };
+        group.transfer_leadership(best.node);
+        true
+    }
+
+    /// The active controller, if this broker knows one.
+    pub(crate) fn leader(&self) -> Option<i32> {
+        self.group.borrow().leader()
+    }
+
+    /// Whether this broker is the active controller.
+    pub(crate) fn is_active(&self) -> bool {
+        self.state.borrow().active
+    }
+
+    /// Who has group 0, with what the leader knows of everyone (nothing elsewhere).
+    pub(crate) fn quorum(&self) -> Quorum {
+        let group = self.group.borrow();
+        Quorum {
+            members: group.members().clone(),
+            leader: group.leader(),
+            term: group.hard_state().term,
+            applied: self.state.borrow().applied,
+            last_index: self.log.last_index(),
+            others: group.others(),
+        }
+    }
+
+    /// Carries out a command on this broker, which has to be the active controller: written,
+    /// committed, applied. Resolves with the state machine's word.
+    async fn propose_here(&self, command: &Command) -> Result<Outcome, ProposeError> {
+        if !self.is_active() {
+            return Err(ProposeError::NotController);
+        }
         let json = match serde_json::to_vec(command) {
             Ok(json) => Bytes::from(json),
             Err(error) => unreachable!("a command is plain data: {error}"),
@@ -183,30 +294,87 @@ impl Controller {
         done.await.unwrap_or(Err(ProposeError::OutcomeUnknown))
     }
 
-    fn apply_committed(&self, commit: u64) {
+    fn on_commit(self: &Rc<Self>, commit: u64) {
         let mut state = self.state.borrow_mut();
         state.commit = state.commit.max(commit);
-        while state.applied < state.commit {
-            let index = state.applied + 1;
-            // What is committed in this process was appended by it a moment ago, or replayed at
-            // open: it is in the cache. Group 0 appends too little to be evicted in between.
-            let Some(entry) = self.log.entry(index) else {
-                stop_process(&format!("controller entry {index} left the cache before it applied"));
-            };
-            let outcome = self.apply_entry(&entry);
-            state.applied = index;
-            let waiting = state.waiting.pop_front_if(|(of, _)| *of == index);
-            if let (Some((_, waiting)), Some(outcome)) = (waiting, outcome) {
-                let _ = waiting.send(outcome.map_err(ProposeError::from));
-            }
+        if state.applying || state.applied >= state.commit {
+            return;
         }
-        let applied = state.applied;
         drop(state);
-        self.group.borrow_mut().applied_to(applied);
+        self.apply_committed();
+    }
+
+    fn apply_committed(self: &Rc<Self>) {
+        loop {
+            let (index, commit) = {
+                let state = self.state.borrow();
+                (state.applied + 1, state.commit)
+            };
+            if index > commit {
+                break;
+            }
+            let Some(entry) = self.log.entry(index) else {
+                self.state.borrow_mut().applying = true;
+                self.load_and_apply(index);
+                break;
+            };
+            self.apply_and_answer(&entry);
+        }
+        let (applied, term) = {
+            let state = self.state.borrow();
+            (state.applied, state.term)
+        };
+        let mut group = self.group.borrow_mut();
+        group.applied_to(applied);
+        // An entry of its own term is applied: only now does it know all that is committed.
+        let active = group.leader_term() == Some(term) && self.log.term(applied) == Some(term);
+        drop(group);
+        if active && !std::mem::replace(&mut self.state.borrow_mut().active, true) {
+            info!(term, "active controller");
+            self.begin_watching();
+        }
         self.maybe_save_snapshot();
     }
 
+    /// Reads committed entries back from disk, then goes on applying.
+    fn load_and_apply(self: &Rc<Self>, from: u64) {
+        let controller = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let to = controller.state.borrow().commit + 1;
+            let entries = match controller.log.entries(from, to, REPLAY_BYTES).await {
+                Ok(entries) => entries,
+                Err(error) => stop_process(&format!(
+                    "committed entry {from} of the controller cannot be read back: {error}"
+                )),
+            };
+            let _abort = AbortOnPanic("controller apply");
+            entries.iter().for_each(|entry| controller.apply_and_answer(entry));
+            controller.state.borrow_mut().applying = false;
+            controller.apply_committed();
+        });
+    }
+
+    fn apply_and_answer(&self, entry: &Entry) {
+        let outcome = self.apply_entry(entry);
+        let mut state = self.state.borrow_mut();
+        state.applied = entry.index;
+        let waiting = state.waiting.pop_front_if(|(of, _)| *of == entry.index);
+        if let (Some((_, waiting)), Some(outcome)) = (waiting, outcome) {
+            let _ = waiting.send(outcome.map_err(ProposeError::from));
+        }
+    }
+
     fn apply_entry(&self, entry: &Entry) -> Option<Result<Outcome, CommandError>> {
+        if let Some(Internal::ConfChange(payload)) = Internal::of(entry) {
+            let change = MemberChange::decode(&payload).unwrap_or_else(|error| {
+                panic!("entry {} changes no members: {error}", entry.index)
+            });
+            let mut group = self.group.borrow_mut();
+            group.apply_members(entry.index, &change);
+            info!(members = ?group.members(), "controllers changed");
+            // They are saved with the image, and until then found in the log.
+            return None;
+        }
         let command = command_of(entry)?;
         let (next, outcome) = apply(&self.node.images.load(), entry.index, &command);
         self.node.images.publish(next);
@@ -216,21 +384,45 @@ impl Controller {
         Some(outcome)
     }
 
-    fn maybe_save_snapshot(&self) {
+    /// Reads from disk what controllers that are behind need next.
+    fn fetch_wanted(self: &Rc<Self>) {
+        for wanted in self.group.borrow().take_wanted() {
+            let controller = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                let read = controller.log.entries(wanted.low, wanted.high, wanted.bytes_max).await;
+                let entries = read.unwrap_or_else(|error| {
+                    stop_process(&format!("the controller's log cannot be read: {error}"))
+                });
+                let _abort = AbortOnPanic("controller send");
+                controller.group.borrow_mut().on_fetched(entries, wanted);
+            });
+        }
+    }
+
+    fn maybe_save_snapshot(self: &Rc<Self>) {
         let image = self.node.images.load();
         let mut state = self.state.borrow_mut();
         if image.applied < state.snapshot_at + SNAPSHOT_AFTER {
             return;
         }
         state.snapshot_at = image.applied;
-        let (env, path) = (Rc::clone(&self.env), self.snapshot_path.clone());
-        tokio::task::spawn_local(async move { save_snapshot(&env, &path, &image).await });
+        drop(state);
+        let controller = Rc::clone(self);
+        tokio::task::spawn_local(async move { controller.save_snapshot().await });
+    }
+
+    async fn save_snapshot(&self) {
+        let saved = Saved {
+            image: Image::clone(&self.node.images.load()),
+            members: Some(self.group.borrow().members().clone()),
+            applied: self.state.borrow().applied,
+        };
+        snapshot::save(&self.env, &self.snapshot_path, &saved).await;
     }
 
     /// Saves the image and leaves the log clean.
     pub(crate) async fn close(self: &Rc<Self>) {
-        let image = self.node.images.load();
-        save_snapshot(&self.env, &self.snapshot_path, &image).await;
+        self.save_snapshot().await;
         if let Err(error) = self.log.close().await {
             warn!(%error, "closing the controller's log");
         }
@@ -239,6 +431,43 @@ impl Controller {
     /// What to persist at shutdown.
     pub(crate) fn hard_state(&self) -> HardState {
         self.group.borrow().hard_state()
+    }
+}
+
+/// Group 0 as a broker sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Quorum {
+    pub(crate) members: Members,
+    pub(crate) leader: Option<i32>,
+    pub(crate) term: u64,
+    pub(crate) applied: u64,
+    pub(crate) last_index: u64,
+    pub(crate) others: Vec<MemberProgress>,
+}
+
+async fn open_log(
+    env: &Rc<Environment>,
+    dir: &Path,
+    applied: u64,
+) -> Result<Rc<Log>, OpenControllerError> {
+    let scheduler = Rc::clone(&env.scheduler);
+    let (log, report) = Log::open(OpenLog {
+        disk: Rc::clone(&env.disk),
+        dir: dir.to_owned(),
+        identity: LogIdentity { topic: CONTROLLER_GROUP.topic, partition: 0 },
+        config: LogConfig { retention_ms: None, ..LogConfig::default() },
+        shared: Rc::clone(&env.shared),
+        applied,
+        on_event: Rc::new(move |event| match event {
+            LogEvent::Stable(_) => scheduler.schedule(CONTROLLER_GROUP),
+            LogEvent::Failed => stop_process("writing the controller's log failed"),
+            LogEvent::Written(_) | LogEvent::Full | LogEvent::Roomy => {}
+        }),
+    })
+    .await?;
+    match report.damaged.first() {
+        Some(range) => Err(OpenControllerError::Damaged(range.to_string())),
+        None => Ok(log),
     }
 }
 
@@ -253,46 +482,5 @@ fn command_of(entry: &Entry) -> Option<Command> {
         },
         Some(Internal::Blank | Internal::ConfChange(_)) => None,
         None => unreachable!("entry {} of group 0 is a record batch", entry.index),
-    }
-}
-
-async fn replay(mut image: Image, log: &Rc<Log>) -> Result<Image, OpenControllerError> {
-    let mut index = (image.applied + 1).max(log.first_index());
-    while index <= log.last_index() {
-        let entries = log
-            .entries(index, log.last_index() + 1, REPLAY_BYTES)
-            .await
-            .map_err(|error| OpenControllerError::Damaged(error.to_string()))?;
-        for entry in &entries {
-            if let Some(command) = command_of(entry) {
-                // A refusal was the outcome when it was first applied, too.
-                (image, _) = apply(&image, entry.index, &command);
-            }
-            index = entry.index + 1;
-        }
-    }
-    Ok(image)
-}
-
-async fn load_snapshot(env: &Environment, path: &Path) -> Result<Image, OpenControllerError> {
-    let refuse = |why: String| OpenControllerError::Snapshot(format!("{}: {why}", path.display()));
-    match atomic_file::read(&*env.disk, path).await {
-        Ok(Some(json)) => serde_json::from_slice(&json).map_err(|error| refuse(error.to_string())),
-        Ok(None) => Ok(Image::default()),
-        // The log still has every command: the image is only slower to get.
-        Err(error) => {
-            warn!(path = %path.display(), %error, "unusable controller snapshot: replaying the log");
-            Ok(Image::default())
-        }
-    }
-}
-
-async fn save_snapshot(env: &Environment, path: &Path, image: &Image) {
-    let json = match serde_json::to_vec(image) {
-        Ok(json) => json,
-        Err(error) => unreachable!("an image is plain data: {error}"),
-    };
-    if let Err(error) = atomic_file::write(&*env.disk, path, &json).await {
-        warn!(path = %path.display(), %error, "saving the controller's image failed");
     }
 }

@@ -94,20 +94,6 @@ pub(super) async fn serve_newcomer(listener: TcpListener, own: &Newcomer) -> For
     }
 }
 
-/// Answers on `listener` for a broker that belongs to a cluster, for as long as it is polled.
-/// `known_disk` tells the data directory that the cluster knows for an id. Within a `LocalSet`.
-pub(super) async fn serve_member(
-    listener: TcpListener,
-    own: Member,
-    known_disk: impl Fn(i32) -> Option<Uuid> + 'static,
-) -> Infallible {
-    let answer = move |hello: &Hello| match hello.purpose {
-        Purpose::Form => answer_form(&own, hello, known_disk(hello.node)),
-        Purpose::Raft { .. } | Purpose::Transfer => Err(NOT_SERVED.to_owned()),
-    };
-    serve(listener, answer, |_hello| ()).await
-}
-
 impl Newcomer {
     fn answer(&self, hello: &Hello) -> Result<Welcome, String> {
         if hello.purpose != Purpose::Form {
@@ -138,7 +124,7 @@ impl Newcomer {
 
 /// Answers whoever calls with what `answer` says, for ever; `refused` hears of those that were
 /// refused.
-async fn serve(
+pub(super) async fn serve(
     listener: TcpListener,
     answer: impl Fn(&Hello) -> Result<Welcome, String> + 'static,
     refused: impl Fn(&Hello) + 'static,

@@ -1,5 +1,7 @@
 //! Clusters formed by brokers in threads of this process, over loopback; and every verdict alone.
 
+mod port;
+
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -7,6 +9,7 @@ use std::thread::JoinHandle;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+use self::port::NodePort;
 use super::asking::{Answer, AskError};
 use super::*;
 use crate::node_rpc::handshake::{HandshakeError, Welcome, greet};

@@ -27,6 +27,7 @@ pub(crate) fn of_partition(error: &PartitionError) -> ErrorCode {
         PartitionError::Sequence(error) => of_sequence(*error),
         PartitionError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
         PartitionError::TimedOut => ErrorCode::RequestTimedOut,
+        PartitionError::NotCaughtUp(_) => ErrorCode::PreferredLeaderNotAvailable,
         PartitionError::DiskFull | PartitionError::Write(_) => ErrorCode::KafkaStorageError,
         PartitionError::Read(error) => of_read(error),
     }
@@ -87,7 +88,9 @@ fn of_command(refusal: &CommandError) -> ErrorCode {
         CommandError::ConfigsChanged => ErrorCode::ConcurrentTransactions,
         CommandError::TopicCollides(..) => ErrorCode::InvalidTopicException,
         CommandError::UnknownBroker(_) => ErrorCode::BrokerIdNotRegistered,
-        CommandError::DiskMismatch { .. } => ErrorCode::DuplicateBrokerRegistration,
+        CommandError::DiskMismatch { .. } | CommandError::Removed { .. } => {
+            ErrorCode::DuplicateBrokerRegistration
+        }
         CommandError::BrokerInUse { .. } | CommandError::LastBroker(_) => ErrorCode::InvalidRequest,
         CommandError::InvalidReplicas { .. } | CommandError::UnknownReplica(_) => {
             ErrorCode::InvalidReplicaAssignment

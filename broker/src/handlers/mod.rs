@@ -35,8 +35,12 @@ mod describe_groups;
 mod describe_log_dirs;
 #[path = "61_describe_producers.rs"]
 mod describe_producers;
+#[path = "55_describe_quorum.rs"]
+mod describe_quorum;
 #[path = "75_describe_topic_partitions.rs"]
 mod describe_topic_partitions;
+#[path = "43_elect_leaders.rs"]
+mod elect_leaders;
 pub(crate) mod error_map;
 #[path = "01_fetch.rs"]
 mod fetch;
@@ -117,10 +121,12 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
+    ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
     ApiKey::OffsetDelete,
+    ApiKey::DescribeQuorum,
     ApiKey::DescribeCluster,
     ApiKey::DescribeProducers,
     ApiKey::UnregisterBroker,
@@ -159,12 +165,14 @@ pub(crate) async fn start(
         ApiKey::DescribeLogDirs => serve(incoming, describe_log_dirs::handle),
         ApiKey::CreatePartitions => serve(incoming, create_partitions::handle),
         ApiKey::DeleteGroups => serve(incoming, delete_groups::handle),
+        ApiKey::ElectLeaders => serve(incoming, elect_leaders::handle),
         ApiKey::IncrementalAlterConfigs => serve(incoming, incremental_alter_configs::handle),
         ApiKey::AlterPartitionReassignments => {
             serve(incoming, alter_partition_reassignments::handle)
         }
         ApiKey::ListPartitionReassignments => serve(incoming, list_partition_reassignments::handle),
         ApiKey::OffsetDelete => serve(incoming, offset_delete::handle),
+        ApiKey::DescribeQuorum => serve(incoming, describe_quorum::handle),
         ApiKey::DescribeCluster => serve(incoming, describe_cluster::handle),
         ApiKey::DescribeProducers => serve(incoming, describe_producers::handle),
         ApiKey::UnregisterBroker => serve(incoming, unregister_broker::handle),

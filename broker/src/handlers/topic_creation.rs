@@ -18,7 +18,6 @@ use crate::controller::command::Command;
 use crate::controller::image::Image;
 use crate::controller::placement;
 use crate::shard::Shard;
-use crate::shard::router::ShardId;
 use crate::topic_config;
 
 /// A refusal as admin APIs report it.
@@ -125,14 +124,8 @@ pub(super) async fn propose(
     here: &Rc<Shard>,
     command: Command,
 ) -> Result<crate::controller::command::Outcome, Refusal> {
-    let outcome = here.node.router.run(here, ShardId(0), move |shard| {
-        let controller = shard.controller();
-        async move { controller.propose(&command).await }
-    });
-    match outcome.await {
-        Ok(outcome) => outcome.map_err(|error| Refusal::new(error_map::of_propose(&error), error)),
-        Err(gone) => Err(Refusal::new(ErrorCode::NotController, gone)),
-    }
+    let outcome = here.propose(command).await;
+    outcome.map_err(|error| Refusal::new(error_map::of_propose(&error), error))
 }
 
 /// Waits until every partition of the topic has a leader, at most `patience`.
@@ -143,7 +136,7 @@ pub(super) async fn wait_until_led(
     patience: Duration,
 ) {
     let is_led = |partition| here.node.leaders.get(topic, partition).is_some();
-    wait_for_leaders(here, patience, || (0..).take(partitions).all(is_led)).await;
+    wait_until(here, patience, || (0..).take(partitions).all(is_led)).await;
 }
 
 /// Waits until one partition has a leader, at most `patience`.
@@ -154,15 +147,16 @@ pub(super) async fn wait_until_partition_led(
     patience: Duration,
 ) {
     let is_led = || here.node.leaders.get(topic, partition).is_some();
-    wait_for_leaders(here, patience, is_led).await;
+    wait_until(here, patience, is_led).await;
 }
 
-async fn wait_for_leaders(here: &Shard, patience: Duration, are_there: impl Fn() -> bool) {
+/// Waits until what is known of leaders is as wanted, at most `patience`.
+pub(super) async fn wait_until(here: &Shard, patience: Duration, is_so: impl Fn() -> bool) {
     let mut changes = here.node.leaders.subscribe();
     let led = async {
         loop {
             changes.mark_unchanged();
-            if are_there() || changes.changed().await.is_err() {
+            if is_so() || changes.changed().await.is_err() {
                 return;
             }
         }

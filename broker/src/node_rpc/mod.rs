@@ -7,6 +7,9 @@
 //!
 //! All of it works over any byte stream, so that TLS and a simulated network fit in.
 
+pub(crate) mod accept;
 pub mod frame;
 pub mod handshake;
+pub(crate) mod network;
 pub mod strangers;
+pub(crate) mod transport;

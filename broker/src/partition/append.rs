@@ -85,9 +85,12 @@ impl Partition {
         }
         let now_ms = self.env.clock.now_ms();
         let settings = std::sync::Arc::clone(&self.state.borrow().settings);
-        let (replicas, wanted) = (self.replicas.len(), settings.min_insync_replicas);
-        if acks == Acks::All && replicas < wanted {
-            return Err(PartitionError::NotEnoughReplicas { replicas, wanted });
+        let wanted = settings.min_insync_replicas;
+        if acks == Acks::All && wanted > 1 {
+            let replicas = self.group.borrow().voters_in_sync();
+            if replicas < wanted {
+                return Err(PartitionError::NotEnoughReplicas { replicas, wanted });
+            }
         }
         let batch = validate::batch(records, &settings, now_ms)?;
 

@@ -2,7 +2,7 @@
 //! and long polls are answered.
 //!
 //! The leader has the headers of its own proposals in memory. Everything else (the first entries
-//! after a start, later: a follower's) comes from the log, from its cache at once or from disk in a
+//! after a start, all of a follower's) comes from the log, from its cache at once or from disk in a
 //! task of its own, after which applying goes on.
 
 use std::rc::Rc;
@@ -10,13 +10,14 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use thalweg_protocol::batch::BatchHeader;
 use thalweg_storage::entry::Entry;
-use tracing::error;
+use tracing::{error, info, warn};
 
 use super::append::InFlight;
 use super::error::PartitionError;
 use super::{Partition, Role, State, snapshot};
-use crate::abort::stop_process;
+use crate::abort::AbortOnPanic;
 use crate::replication::entry::Internal;
+use crate::replication::membership::MemberChange;
 
 /// A decision that all replicas must share, written through the partition's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +28,7 @@ pub(super) enum PartitionCommand {
 }
 
 /// Bytes asked of the log at a time when applying from disk.
-const LOAD_BYTES: usize = 1 << 20;
+const LOAD_BYTES: usize = 4 << 20;
 
 impl Partition {
     /// Everything up to `commit` is committed.
@@ -79,6 +80,7 @@ impl Partition {
         let applied = self.state.borrow().applied;
         self.group.borrow_mut().applied_to(applied);
         self.maybe_serve(applied);
+        self.raise_log_start();
         if self.state.borrow().high_watermark > before {
             self.wake_readers(readable);
         }
@@ -90,29 +92,46 @@ impl Partition {
         let partition = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let to = partition.state.borrow().commit + 1;
-            match partition.log.entries(from, to, LOAD_BYTES).await {
+            let loaded = partition.log.entries(from, to, LOAD_BYTES).await;
+            let _abort = AbortOnPanic("partition apply");
+            let mut readable = 0;
+            match loaded {
                 Ok(entries) => {
-                    let mut readable = 0;
                     for entry in &entries {
                         readable += partition.apply_entry(entry);
-                        let mut state = partition.state.borrow_mut();
-                        state.applied = entry.index;
-                        let own = state.in_flight.pop_front_if(|own| own.index == entry.index);
-                        drop(state);
-                        if let Some(own) = own {
-                            own.finish(&Ok(()));
-                        }
+                        partition.on_applied(entry.index);
                     }
-                    partition.wake_readers(readable);
-                    partition.state.borrow_mut().applying = false;
-                    partition.apply_committed();
                 }
-                Err(error) => stop_process(&format!(
-                    "committed entry {from} of {}-{} cannot be read back: {error}",
-                    partition.name, partition.id.partition
-                )),
+                Err(error) => {
+                    // The damage is known and reported; what can be read behind it still counts.
+                    warn!(topic = %partition.name, partition = partition.id.partition, index = from,
+                        %error, "an unreadable entry is passed over");
+                    partition.pass_over(from);
+                    partition.on_applied(from);
+                }
             }
+            partition.wake_readers(readable);
+            partition.state.borrow_mut().applying = false;
+            partition.apply_committed();
         });
+    }
+
+    /// Entry `index` came from the log, and is applied.
+    fn on_applied(&self, index: u64) {
+        let mut state = self.state.borrow_mut();
+        state.applied = index;
+        let own = state.in_flight.pop_front_if(|own| own.index == index);
+        drop(state);
+        if let Some(own) = own {
+            own.finish(&Ok(()));
+        }
+    }
+
+    /// An entry cannot be read: its offsets are committed all the same.
+    fn pass_over(&self, index: u64) {
+        if let Some(meta) = self.log.meta(index) {
+            self.state.borrow_mut().high_watermark = meta.next_offset();
+        }
     }
 
     fn apply_entry(self: &Rc<Self>, entry: &Entry) -> i64 {
@@ -121,7 +140,14 @@ impl Partition {
                 Ok(header) => self.apply_batch(&mut self.state.borrow_mut(), &header),
                 Err(error) => unreachable!("the log verified entry {}: {error}", entry.index),
             },
-            Some(Internal::Blank | Internal::ConfChange(_)) => 0,
+            Some(Internal::Blank) => 0,
+            Some(Internal::ConfChange(payload)) => {
+                match MemberChange::decode(&payload) {
+                    Ok(change) => self.apply_members(entry.index, &change),
+                    Err(error) => panic!("entry {} changes no members: {error}", entry.index),
+                }
+                0
+            }
             Some(Internal::Command(command)) => {
                 match serde_json::from_slice(&command) {
                     Ok(command) => self.apply_command(command),
@@ -137,8 +163,16 @@ impl Partition {
         state.producers.on_commit(header, self.env.clock.now_ms());
         state.high_watermark = header.next_offset();
         let bytes = i64::try_from(header.size()).unwrap_or(i64::MAX);
-        state.snapshot.on_applied(header.size());
+        state.unsaved.on_applied(header.size());
         bytes
+    }
+
+    fn apply_members(&self, index: u64, change: &MemberChange) {
+        self.group.borrow_mut().apply_members(index, change);
+        self.state.borrow_mut().unsaved.on_members();
+        let group = self.group.borrow();
+        info!(topic = %self.name, partition = self.id.partition, members = ?group.members(),
+            "members changed");
     }
 
     fn apply_command(self: &Rc<Self>, command: PartitionCommand) {
@@ -149,6 +183,21 @@ impl Partition {
                 error!(topic = %partition.name, partition = partition.id.partition, %error, "deleting old segments failed");
             }
         });
+    }
+
+    /// What was deleted before this replica got its log is deleted here as soon as the log has come
+    /// so far.
+    fn raise_log_start(self: &Rc<Self>) {
+        let floor = {
+            let mut state = self.state.borrow_mut();
+            if state.log_start_floor == 0 || state.high_watermark < state.log_start_floor {
+                return;
+            }
+            std::mem::take(&mut state.log_start_floor)
+        };
+        if floor > self.log.log_start_offset() {
+            self.apply_command(PartitionCommand::AdvanceLogStart { offset: floor });
+        }
     }
 
     /// An entry of the leader's own term is applied: only now does it know all that is committed.

@@ -16,8 +16,12 @@ pub(crate) mod fetch_wait;
 mod offsets;
 pub(crate) mod producers;
 mod read;
+mod reassign;
 mod snapshot;
 mod validate;
+
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -39,9 +43,11 @@ pub(crate) use read::{ReadAnswer, ReadSpec};
 use crate::abort::{AbortOnPanic, stop_process};
 use crate::admin::metrics::{Metrics, TopicMetrics};
 use crate::clock::Clock;
+use crate::controller::assignment::Assignment;
 use crate::controller::leaders::{Leader, Leaders};
-use crate::replication::RaftId;
-use crate::replication::group::{Group, OpenGroup};
+use crate::replication::group::{Group, OpenGroup, Received};
+use crate::replication::membership::Members;
+use crate::replication::outgoing::{GroupMessage, Outgoing};
 use crate::replication::scheduler::Scheduler;
 use crate::shard::space::SpaceState;
 use crate::topic_config::TopicSettings;
@@ -49,6 +55,9 @@ use append::InFlight;
 use error::PartitionError;
 use fetch_wait::Waiters;
 use producers::Producers;
+
+/// How long to wait before an entry that cannot be read is tried again for another replica.
+const UNREADABLE_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What the partitions of one shard share.
 pub(crate) struct Environment {
@@ -58,6 +67,8 @@ pub(crate) struct Environment {
     pub(crate) shared: Rc<LogShared>,
     pub(crate) votes: Rc<Votes>,
     pub(crate) scheduler: Rc<Scheduler>,
+    /// What this shard's groups have to say to other brokers.
+    pub(crate) outgoing: Rc<Outgoing>,
     pub(crate) leaders: Arc<Leaders>,
     pub(crate) metrics: Metrics,
     pub(crate) space: Arc<SpaceState>,
@@ -68,7 +79,7 @@ pub(crate) struct OpenPartition {
     pub(crate) id: GroupId,
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
-    pub(crate) replicas: Vec<i32>,
+    pub(crate) assignment: Assignment,
     pub(crate) hard_state: HardState,
     pub(crate) settings: Arc<TopicSettings>,
 }
@@ -79,7 +90,7 @@ pub(crate) struct Partition {
     /// The topic's name.
     pub(crate) name: String,
     dir: PathBuf,
-    replicas: Vec<i32>,
+    assignment: RefCell<Assignment>,
     env: Rc<Environment>,
     log: Rc<Log>,
     group: RefCell<Group>,
@@ -106,7 +117,11 @@ struct State {
     /// `acks` of 0 and 1 are answered up to this index.
     answered_written: u64,
     waiters: Waiters,
-    snapshot: snapshot::Progress,
+    unsaved: snapshot::Unsaved,
+    /// Records below are deleted; a replica that came late may have to delete them yet.
+    log_start_floor: i64,
+    /// How often in a row the preferred leader was found able to lead.
+    preferred_seen: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,15 +142,18 @@ impl Partition {
         env: &Rc<Environment>,
         open: OpenPartition,
     ) -> Result<Rc<Partition>, OpenError> {
-        let OpenPartition { id, name, dir, replicas, hard_state, settings } = open;
+        let OpenPartition { id, name, dir, assignment, hard_state, settings } = open;
         let wants_written = Rc::new(Cell::new(false));
+        let identity = LogIdentity { topic: id.topic, partition: id.partition };
+        let snapshot = snapshot::load(env, &dir, identity).await?;
+        let known = snapshot.as_ref().map_or(0, |snapshot| snapshot.applied);
         let (log, report) = Log::open(OpenLog {
             disk: Rc::clone(&env.disk),
             dir: dir.clone(),
-            identity: LogIdentity { topic: id.topic, partition: id.partition },
+            identity,
             config: settings.log_config(),
             shared: Rc::clone(&env.shared),
-            applied: hard_state.commit,
+            applied: known,
             on_event: on_log_event(env, id, &name, &wants_written),
         })
         .await?;
@@ -146,25 +164,28 @@ impl Partition {
         let cut_bytes = report.segments.iter().map(|segment| segment.bytes_cut).sum();
         let rebuilt = report.segments.iter().filter(|segment| segment.ledger_rebuilt).count();
         env.metrics.on_recovered(cut_bytes, rebuilt.try_into().unwrap_or(u64::MAX));
-        let lone_voter = replicas == [env.node];
-        let applied =
-            if lone_voter { log.last_index() } else { hard_state.commit.min(log.last_index()) };
-        let (producers, snapshot) = snapshot::restore(env, &dir, &log, applied).await;
+        let snapshot::Snapshot { applied, producers, members, log_start_floor, .. } =
+            snapshot::usable(snapshot, &log);
+        let initial = || Members::of_voters(assignment.initial_voters().iter().copied());
+        let preferred = assignment.replicas.first() == Some(&env.node);
         let group = Group::open(OpenGroup {
             id,
-            node: RaftId::of(env.node),
-            voters: replicas.iter().map(|node| RaftId::of(*node)).collect(),
+            node: env.node,
+            members: members.unwrap_or_else(initial),
+            preferred,
             log: Rc::clone(&log),
             hard_state,
+            applied,
             votes: Rc::clone(&env.votes),
             scheduler: Rc::clone(&env.scheduler),
+            outgoing: Rc::clone(&env.outgoing),
         });
         let next_offset = log.next_offset();
         let state = State {
             settings,
             role: Role::Following,
             next_append_offset: next_offset,
-            high_watermark: next_offset,
+            high_watermark: offset_after(&log, applied).await,
             commit: applied,
             applied,
             applying: false,
@@ -172,7 +193,9 @@ impl Partition {
             in_flight: VecDeque::new(),
             answered_written: 0,
             waiters: Waiters::default(),
-            snapshot,
+            unsaved: snapshot::Unsaved::default(),
+            log_start_floor,
+            preferred_seen: 0,
         };
         let (group, state) = (RefCell::new(group), RefCell::new(state));
         let topic_metrics = env.metrics.topic(&name);
@@ -181,7 +204,7 @@ impl Partition {
             id,
             name,
             dir,
-            replicas,
+            assignment: RefCell::new(assignment),
             env,
             log,
             group,
@@ -196,6 +219,11 @@ impl Partition {
     pub(crate) fn step(self: &Rc<Self>) {
         let _abort = AbortOnPanic("partition step");
         let progress = self.group.borrow_mut().step();
+        self.fetch_wanted();
+        if progress.snapshot_wanted {
+            let transfer = self.transfer();
+            self.group.borrow_mut().offer_snapshot(transfer);
+        }
         if progress.lost_leadership {
             self.on_leadership_lost();
         }
@@ -215,6 +243,53 @@ impl Partition {
     pub(crate) fn tick(&self) {
         let _abort = AbortOnPanic("partition tick");
         self.group.borrow_mut().tick();
+    }
+
+    /// Takes a message of another replica.
+    pub(crate) fn receive(&self, message: GroupMessage) -> Received {
+        let _abort = AbortOnPanic("partition receive");
+        self.group.borrow_mut().receive(message)
+    }
+
+    /// The connection to a broker broke.
+    pub(crate) fn on_unreachable(&self, node: i32) {
+        self.group.borrow_mut().on_unreachable(node);
+    }
+
+    /// Closes the partition such that its next open begins where the leader's log begins, if the
+    /// leader's state can be read.
+    pub(crate) async fn prepare_install(
+        self: &Rc<Self>,
+        index: u64,
+        term: u64,
+        data: &[u8],
+    ) -> bool {
+        self.on_leadership_lost_for_good();
+        if let Err(error) = self.log.close().await {
+            warn!(topic = %self.name, partition = self.id.partition, %error, "closing");
+        }
+        snapshot::note_install(&self.env, &self.dir, index, term, data).await
+    }
+
+    /// Reads from disk what members that are behind need next.
+    fn fetch_wanted(self: &Rc<Self>) {
+        for wanted in self.group.borrow().take_wanted() {
+            let partition = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                let read = partition.log.entries(wanted.low, wanted.high, wanted.bytes_max).await;
+                let entries = match read {
+                    Ok(entries) => entries,
+                    Err(error) => {
+                        error!(topic = %partition.name, partition = partition.id.partition,
+                            index = wanted.low, %error, "cannot read what another replica needs");
+                        tokio::time::sleep(UNREADABLE_RETRY_AFTER).await;
+                        Vec::new()
+                    }
+                };
+                let _abort = AbortOnPanic("partition send");
+                partition.group.borrow_mut().on_fetched(entries, wanted);
+            });
+        }
     }
 
     /// The term this broker serves the partition in.
@@ -241,6 +316,7 @@ impl Partition {
         let epoch = i32::try_from(term).unwrap_or(i32::MAX);
         let leader = Leader { node: self.env.node, epoch };
         self.env.leaders.announce(&[(self.id.topic, self.id.partition, leader)]);
+        self.env.outgoing.announce(self.id, leader);
         // Whoever follows the leadership looks after each step.
         self.env.scheduler.schedule(self.id);
         info!(topic = %self.name, partition = self.id.partition, epoch, "leading");
@@ -269,6 +345,11 @@ impl Partition {
     /// The leader epoch in which this broker serves the partition, if it does.
     pub(crate) fn serving_epoch(&self) -> Option<i32> {
         self.serving().ok()
+    }
+
+    /// Whether no other broker has a replica.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.group.borrow().members().is_alone(self.env.node)
     }
 
     /// Whether this broker serves the partition.
@@ -313,6 +394,21 @@ impl Partition {
     /// What to persist at shutdown so that the next start knows how far the log was committed.
     pub(crate) fn hard_state(&self) -> HardState {
         self.group.borrow().hard_state()
+    }
+}
+
+/// The offset that follows the entry at `index`.
+async fn offset_after(log: &Rc<Log>, index: u64) -> i64 {
+    if index >= log.last_index() {
+        return log.next_offset();
+    }
+    if index < log.first_index() {
+        return log.first_entry_offset();
+    }
+    match log.load_meta(index).await {
+        Ok(meta) => meta.next_offset(),
+        // Damaged: what follows says it when it is applied.
+        Err(_damaged) => log.log_start_offset(),
     }
 }
 

@@ -119,6 +119,10 @@ impl Producers {
         if state.in_flight.front().is_some_and(|(_, first)| first.base_offset == mark.base_offset) {
             state.in_flight.pop_front();
         }
+        if state.batches.back().is_some_and(|newest| newest.base_offset >= mark.base_offset) {
+            // Known from a leader's state that is ahead of this log.
+            return;
+        }
         if state.epoch != header.producer_epoch {
             state.epoch = header.producer_epoch;
             state.batches.clear();

@@ -14,6 +14,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 
 const HEARTBEAT_TICKS: usize = 4;
 const ELECTION_TICKS: usize = 20;
+/// A member not heard of for so long does not count for `min.insync.replicas`: two seconds.
+pub(super) const IN_SYNC_TICKS: u64 = 40;
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const MESSAGES_INFLIGHT_MAX: usize = 64;
 

@@ -7,8 +7,11 @@
 pub(crate) mod config;
 pub(crate) mod entry;
 pub(crate) mod group;
-mod log_storage;
+pub(crate) mod log_storage;
+pub(crate) mod membership;
+pub(crate) mod outgoing;
 pub(crate) mod scheduler;
+pub(crate) mod wire;
 
 /// A broker's name inside Raft, where zero means nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,5 +22,10 @@ impl RaftId {
     pub(crate) fn of(node: i32) -> RaftId {
         assert!(node >= 0, "node id {node} is negative");
         RaftId(u64::from(node.unsigned_abs()) + 1)
+    }
+
+    /// The broker's id, unless this is nobody's.
+    pub(crate) fn node(self) -> Option<i32> {
+        i32::try_from(self.0.checked_sub(1)?).ok()
     }
 }

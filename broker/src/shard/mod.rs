@@ -4,13 +4,14 @@
 //! those are follows from the cluster image: `reconcile` opens what the image gives this broker,
 //! and removes data only for topics that the image names as deleted.
 
+mod groups;
 mod reconcile;
 pub(crate) mod router;
 pub(crate) mod runtime;
 pub(crate) mod space;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,13 +21,21 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use self::router::ShardId;
-use crate::controller::{CONTROLLER_GROUP, Controller};
+use crate::controller::command::{Command, Outcome};
+use crate::controller::{CONTROLLER_GROUP, Controller, ProposeError};
 use crate::group::coordinators::Coordinators;
 use crate::handlers::fetch_session::FetchSessions;
 use crate::node::Node;
+use crate::node_rpc::network::Network;
+use crate::node_rpc::transport::Transport;
 use crate::partition::error::PartitionError;
 use crate::partition::{Environment, Partition};
 use crate::replication::config::TICK;
+
+/// Ticks between two looks at what is to be done about members: half a second.
+const LOOK_EVERY_TICKS: u32 = 10;
+/// How often a shard that hands over looks whether that is done.
+const HAND_OVER_POLL: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// One shard of this broker.
 pub(crate) struct Shard {
@@ -39,12 +48,16 @@ pub(crate) struct Shard {
     pub(crate) groups: Coordinators,
     /// Producer ids taken from the controller and not handed out yet.
     pub(crate) producer_ids: RefCell<std::ops::Range<i64>>,
+    /// The ways to other brokers.
+    pub(crate) transport: Transport,
     /// On shard 0 only.
     controller: OnceCell<Rc<Controller>>,
     partitions: RefCell<HashMap<GroupId, Slot>>,
     /// What the votes files knew of groups that are not opened yet.
     hard_states: RefCell<HashMap<GroupId, HardState>>,
     opened: Notify,
+    /// Replicas that were moved away and are being removed.
+    purging: RefCell<HashSet<GroupId>>,
     closing: Cell<bool>,
 }
 
@@ -63,6 +76,7 @@ impl Shard {
         node: Arc<Node>,
         env: Rc<Environment>,
         hard_states: HashMap<GroupId, HardState>,
+        network: Rc<dyn Network>,
     ) -> Rc<Shard> {
         let sessions = FetchSessions::new(node.config().kafka.fetch_sessions_max);
         Rc::new(Shard {
@@ -72,10 +86,12 @@ impl Shard {
             sessions: RefCell::new(sessions),
             groups: Coordinators::default(),
             producer_ids: RefCell::new(0..0),
+            transport: Transport::new(network),
             controller: OnceCell::new(),
             partitions: RefCell::default(),
             hard_states: RefCell::new(hard_states),
             opened: Notify::new(),
+            purging: RefCell::default(),
             closing: Cell::new(false),
         })
     }
@@ -100,6 +116,11 @@ impl Shard {
         Rc::clone(
             self.controller.get().unwrap_or_else(|| panic!("{:?} has no controller", self.id)),
         )
+    }
+
+    /// The controller, if this shard has it and it is open.
+    pub(crate) fn controller_if_open(&self) -> Option<Rc<Controller>> {
+        self.controller.get().cloned()
     }
 
     /// Gives shard 0 its controller.
@@ -139,18 +160,73 @@ impl Shard {
                     self.groups.on_step(&self.node, &partition);
                 }
             }
+            self.transport.flush(&self);
         }
     }
 
-    /// Moves the clocks of the groups that have someone to wait for.
+    /// Moves the clocks of the groups that have someone to wait for, and looks now and then what
+    /// is to be done about their members.
     async fn tick(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        loop {
+        for turn in 0_u32.. {
             ticks.tick().await;
-            for partition in self.open_partitions() {
+            let partitions = self.open_partitions();
+            for partition in &partitions {
                 partition.tick();
             }
+            if let Some(controller) = self.controller.get() {
+                controller.tick();
+            }
+            if turn % LOOK_EVERY_TICKS == 0 {
+                self.pursue_assignments(&partitions);
+            }
+        }
+    }
+
+    /// Lets every partition that leads take its next step towards its assignment.
+    fn pursue_assignments(self: &Rc<Self>, partitions: &[Rc<Partition>]) {
+        let balance = self.node.config().kafka.auto_leader_rebalance;
+        for command in
+            partitions.iter().filter_map(|partition| partition.pursue_assignment(balance))
+        {
+            let shard = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                if let Err(error) = shard.propose(command).await {
+                    tracing::warn!(%error, "telling the controller; trying again");
+                }
+            });
+        }
+    }
+
+    /// Has the controller carry out a command, from any shard.
+    pub(crate) async fn propose(
+        self: &Rc<Self>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        let proposed = self.node.router.run(self, ShardId(0), move |shard| {
+            let shard = Rc::clone(shard);
+            async move { shard.propose_anywhere(&command).await }
+        });
+        proposed.await.unwrap_or(Err(ProposeError::OutcomeUnknown))
+    }
+
+    /// Hands the leadership of every group to another broker where there is one, and waits until
+    /// that is done or `limit` has passed.
+    pub(crate) async fn hand_over(&self, limit: std::time::Duration) {
+        let mut waiting = self.open_partitions();
+        let all = async {
+            loop {
+                waiting.retain(|partition| partition.hand_over());
+                let controller = self.controller.get().is_some_and(|it| it.hand_over());
+                if waiting.is_empty() && !controller {
+                    return;
+                }
+                tokio::time::sleep(HAND_OVER_POLL).await;
+            }
+        };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!("some leaderships could not be handed over in time");
         }
     }
 

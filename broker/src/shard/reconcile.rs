@@ -23,7 +23,7 @@ use crate::shard::router::ShardId;
 use crate::topic_config::TopicSettings;
 
 /// How long a broker that starts waits for its partitions to have leaders.
-const LED_WITHIN: Duration = Duration::from_secs(2);
+const LED_WITHIN: Duration = Duration::from_secs(30);
 /// Partitions opened or closed at a time.
 pub(super) const OPENING_MAX: usize = 64;
 
@@ -61,8 +61,8 @@ impl Shard {
         }
     }
 
-    /// Waits until every partition here has a leader, so that the first clients of a broker that
-    /// starts are not sent away. What other brokers have to agree to may take longer.
+    /// Waits until every partition that is here only has a leader, so that the first clients of a
+    /// broker that starts are not sent away. What other brokers have to agree to takes its time.
     async fn wait_until_led(&self) {
         let mut changes = self.node.leaders.subscribe();
         let led = |partition: &Rc<Partition>| {
@@ -70,7 +70,8 @@ impl Shard {
         };
         let all_led = async {
             for partition in self.open_partitions() {
-                while !led(&partition) && changes.changed().await.is_ok() {}
+                let alone = partition.is_alone();
+                while alone && !led(&partition) && changes.changed().await.is_ok() {}
             }
         };
         if tokio::time::timeout(LED_WITHIN, all_led).await.is_err() {
@@ -99,14 +100,19 @@ impl Shard {
             let Some(settings) = resolve(&now.1, topic) else { continue };
             for (partition, assignment) in (0..).zip(&topic.partitions) {
                 let id = GroupId { topic: topic.id, partition };
-                if self.node.router.owner(topic.id, partition) != self.id
-                    || !assignment.has_member(self.node.id)
-                {
+                if self.owner_of(id) != self.id {
+                    continue;
+                }
+                if !assignment.has_member(self.node.id) {
+                    if assignment.leaving.contains(&self.node.id) {
+                        tokio::task::spawn_local(Rc::clone(self).purge_replica(id));
+                    }
                     continue;
                 }
                 if let Some(slot) = self.partitions.borrow().get(&id) {
                     if let Slot::Open(partition) = slot {
                         partition.set_settings(&settings);
+                        partition.set_assignment(assignment);
                     }
                     continue;
                 }
@@ -115,7 +121,7 @@ impl Shard {
                     id,
                     name: name.clone(),
                     dir: self.partition_dir(id),
-                    replicas: assignment.replicas.clone(),
+                    assignment: assignment.clone(),
                     hard_state: self.hard_states.borrow_mut().remove(&id).unwrap_or_default(),
                     settings: Arc::clone(&settings),
                 };
@@ -125,7 +131,22 @@ impl Shard {
         opening
     }
 
-    async fn open_partition(self: Rc<Self>, open: OpenPartition, slots: Rc<Semaphore>) {
+    /// What it takes to open a partition as the image has it now, if it is still this broker's.
+    pub(super) fn opening(&self, id: GroupId) -> Option<OpenPartition> {
+        let (image, config) = (self.node.images.load(), self.node.config());
+        let topic = image.topic_by_id(id.topic)?;
+        let assignment = topic.partition(id.partition)?;
+        Some(OpenPartition {
+            id,
+            name: topic.name.clone(),
+            dir: self.partition_dir(id),
+            assignment: assignment.has_member(self.node.id).then(|| assignment.clone())?,
+            hard_state: self.hard_states.borrow_mut().remove(&id).unwrap_or_default(),
+            settings: resolve(&config, topic)?,
+        })
+    }
+
+    pub(super) async fn open_partition(self: Rc<Self>, open: OpenPartition, slots: Rc<Semaphore>) {
         let Ok(_one_of_many) = slots.acquire().await else { return };
         let (id, name) = (open.id, open.name.clone());
         let slot = match Partition::open(&self.env, open).await {
@@ -135,6 +156,11 @@ impl Shard {
                 Slot::Failed
             }
         };
+        if let (Slot::Open(partition), Some(now)) = (&slot, self.opening(id)) {
+            // The image may have gone on meanwhile.
+            partition.set_settings(&now.settings);
+            partition.set_assignment(&now.assignment);
+        }
         self.partitions.borrow_mut().insert(id, slot);
         self.env.scheduler.schedule(id);
         self.node.health.on_partition_recovered();
@@ -165,26 +191,62 @@ impl Shard {
                 continue;
             }
             let purged = Command::TopicPurged { id: topic, node: Some(node.id) };
-            if let Err(error) = self.controller().propose(&purged).await {
+            if let Err(error) = self.propose(purged).await {
                 warn!(%topic, %error, "the purge will be repeated");
             }
         }
     }
 
-    /// Closes and deletes this shard's partitions of a deleted topic.
-    async fn purge(&self, topic: Uuid) {
+    /// Removes this broker's copy of a partition that a reassignment has taken from it.
+    async fn purge_replica(self: Rc<Self>, id: GroupId) {
+        if !self.purging.borrow_mut().insert(id) {
+            return;
+        }
+        self.wait_until_open(|opening| opening == id).await;
+        let slot = self.partitions.borrow_mut().remove(&id);
+        if let Some(Slot::Open(partition)) = slot
+            && let Err(error) = partition.delete().await
+        {
+            warn!(topic = %partition.name, partition = id.partition, %error, "deleting");
+        }
+        if let Err(error) = self.env.votes.remove(id).await {
+            warn!(?id, %error, "forgetting the votes of a replica that was moved away");
+        }
+        let removed = self.env.disk.remove_dir_all(&self.partition_dir(id)).await;
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                warn!(?id, %error, "removing a replica that was moved away");
+            }
+            _ => {
+                let node = self.node.id;
+                let purged = Command::ReplicaPurged { id: id.topic, partition: id.partition, node };
+                if let Err(error) = self.propose(purged).await {
+                    warn!(?id, %error, "the purge will be repeated");
+                }
+            }
+        }
+        self.purging.borrow_mut().remove(&id);
+    }
+
+    /// Waits until none of the partitions is being opened.
+    async fn wait_until_open(&self, which: impl Fn(GroupId) -> bool) {
         loop {
             let opened = self.opened.notified();
             let still_opening = self
                 .partitions
                 .borrow()
                 .iter()
-                .any(|(id, slot)| id.topic == topic && matches!(slot, Slot::Opening));
+                .any(|(id, slot)| which(*id) && matches!(slot, Slot::Opening));
             if !still_opening {
-                break;
+                return;
             }
             opened.await;
         }
+    }
+
+    /// Closes and deletes this shard's partitions of a deleted topic.
+    async fn purge(&self, topic: Uuid) {
+        self.wait_until_open(|id| id.topic == topic).await;
         self.groups.on_purge(topic);
         let doomed: Vec<_> =
             self.partitions.borrow_mut().extract_if(|id, _| id.topic == topic).collect();

@@ -27,7 +27,10 @@ use crate::admin::metrics::{LogFigures, Metrics};
 use crate::config::{BrokerConfig, DiskBackend};
 use crate::controller::{CONTROLLER_GROUP, Controller, OpenControllerError};
 use crate::node::Node;
+use crate::node_rpc::accept;
+use crate::node_rpc::network::TcpNetwork;
 use crate::partition::Environment;
+use crate::replication::outgoing::Outgoing;
 use crate::replication::scheduler::Scheduler;
 use crate::server::listener;
 
@@ -68,6 +71,8 @@ pub(crate) struct ShardStart {
     pub(crate) metrics: Metrics,
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) listener: TcpListener,
+    /// Where other brokers connect; on shard 0, unless this broker is alone.
+    pub(crate) node_listener: Option<TcpListener>,
     /// What all votes files knew of the groups this shard owns.
     pub(crate) hard_states: HashMap<GroupId, HardState>,
     /// Told when the shard's part of the cluster image can be read (on shard 0: when there is one).
@@ -91,8 +96,9 @@ pub(crate) fn run(start: ShardStart) {
 }
 
 async fn serve(start: ShardStart) {
-    let ShardStart { id, node, metrics, jobs, listener, hard_states, prepared, ready, accept } =
-        start;
+    let ShardStart { id, node, metrics, jobs, hard_states, prepared, ready, .. } = start;
+    let (listener, node_listener) = (start.listener, start.node_listener);
+    let may_accept = start.accept;
     let prepared_shard = prepare(id, &node, metrics, hard_states).await;
     let (shard, stats) = match prepared_shard {
         Ok(shard) => shard,
@@ -115,10 +121,21 @@ async fn serve(start: ShardStart) {
             space::watch(Rc::clone(&shard.env.disk), &node.data_dir, &node).await;
         });
     }
+    if id == ShardId(0) {
+        spawn_local(Rc::clone(&shard).watch_brokers());
+    }
+    if let Some(listener) = node_listener {
+        let shard = Rc::clone(&shard);
+        spawn_local(async move {
+            if let Err(error) = accept::accept(listener, shard).await {
+                warn!(%error, "no other broker can connect to this one");
+            }
+        });
+    }
     let mut shutdown = node.shutdown.clone();
     let accepting = Rc::clone(&shard);
     spawn_local(async move {
-        if accept.await.is_ok()
+        if may_accept.await.is_ok()
             && let Err(error) = listener::accept(listener, accepting).await
         {
             warn!(%error, "this shard accepts no connections");
@@ -153,11 +170,13 @@ async fn prepare(
         disk,
         votes: Rc::new(votes),
         scheduler: Rc::new(Scheduler::default()),
+        outgoing: Rc::new(Outgoing::default()),
         leaders: Arc::clone(&node.leaders),
         metrics,
         space: Arc::clone(&node.space),
     });
-    let shard = Shard::new(id, Arc::clone(node), Rc::clone(&env), hard_states);
+    let network = Rc::new(TcpNetwork);
+    let shard = Shard::new(id, Arc::clone(node), Rc::clone(&env), hard_states, network);
     if id == ShardId(0) {
         let dir = node.data_dir.join("controller");
         let hard_state =

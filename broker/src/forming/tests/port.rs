@@ -1,4 +1,4 @@
-//! The node port of a running broker, answered on a thread of its own.
+//! A broker that has formed and answers who asks, as a running one does, on a thread of its own.
 
 use std::net::TcpListener as StdListener;
 use std::thread::JoinHandle;
@@ -8,18 +8,19 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use uuid::Uuid;
 
-use super::Formed;
-use super::answering::{Member, serve_member};
+use crate::forming::Formed;
+use crate::forming::answering::{Member, answer_form, serve as serve_all};
+use crate::node_rpc::handshake::Hello;
 
 /// The thread; it ends when the broker shuts down.
-pub(crate) struct NodePort {
+pub(super) struct NodePort {
     thread: JoinHandle<()>,
 }
 
 impl NodePort {
     /// Answers brokers that look for the cluster of `formed`, if it listens for any. `known_disk`
     /// tells the data directory that the cluster knows for an id.
-    pub(crate) fn start(
+    pub(super) fn start(
         formed: &mut Formed,
         known_disk: impl Fn(i32) -> Option<Uuid> + Send + 'static,
         shutdown: watch::Receiver<bool>,
@@ -38,7 +39,7 @@ impl NodePort {
     }
 
     /// Waits for the thread, which has been told to end.
-    pub(crate) fn join(self) {
+    pub(super) fn join(self) {
         if self.thread.join().is_err() {
             tracing::error!("the thread of the node port had panicked");
         }
@@ -52,8 +53,9 @@ async fn serve(
     mut shutdown: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let answer = move |hello: &Hello| answer_form(&member, hello, known_disk(hello.node));
     tokio::select! {
-        never = serve_member(listener, member, known_disk) => match never {},
+        never = serve_all(listener, answer, |_hello| ()) => match never {},
         _ = shutdown.wait_for(|stopping| *stopping) => Ok(()),
     }
 }

@@ -1,0 +1,177 @@
+//! Connections that other brokers open: who they are is checked once, then their frames go to the
+//! shards that own the groups.
+//!
+//! Shard 0 accepts. A connection moves to the shard with the caller's number, so that between
+//! brokers with equally many shards nothing has to cross.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, info, warn};
+
+use super::frame::{self, FRAME_BYTES_MAX};
+use super::handshake::{self, HandshakeError, Hello, Purpose, Welcome};
+use super::network::Stream;
+use super::transport::{decode_leaders, kind};
+use crate::forming::answer_form;
+use crate::replication::outgoing::GroupMessage;
+use crate::replication::wire;
+use crate::shard::Shard;
+use crate::shard::router::ShardId;
+
+/// After a failed accept, how long to leave the socket alone.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts brokers until this one shuts down. Runs on shard 0.
+pub(crate) async fn accept(listener: StdListener, shard: Rc<Shard>) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let shard = Rc::clone(&shard);
+                tokio::task::spawn_local(async move {
+                    if let Err(error) = admit(stream, peer, &shard).await {
+                        shard.node.strangers.on_refused(peer, &error);
+                    }
+                });
+            }
+            Err(error) => {
+                warn!(%error, "accepting a broker's connection failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Lets a broker in, on the shard that is to have its connection.
+async fn admit(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    shard: &Rc<Shard>,
+) -> Result<(), HandshakeError> {
+    stream.set_nodelay(true).map_err(frame::FrameError::from)?;
+    let hello = handshake::receive(&mut stream).await?;
+    let welcome = match check(&hello, shard) {
+        Ok(welcome) => welcome,
+        Err(reason) => {
+            warn!(%peer, node = hello.node, %reason, "refused a broker");
+            return handshake::refuse(&mut stream, &reason).await;
+        }
+    };
+    handshake::welcome(&mut stream, &welcome).await?;
+    let Purpose::Raft { shard: theirs } = hello.purpose else { return Ok(()) };
+    shard.node.learn_address(hello.node, &hello.address);
+    let shards = shard.node.router.shards().count();
+    let to = ShardId(theirs % u16::try_from(shards).unwrap_or(u16::MAX).max(1));
+    if to == shard.id {
+        serve(stream, peer, hello, shard).await;
+        return Ok(());
+    }
+    let stream = stream.into_std().map_err(frame::FrameError::from)?;
+    let moved = shard.node.router.start(shard, to, move |shard| {
+        let shard = Rc::clone(shard);
+        async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => serve(stream, peer, hello, &shard).await,
+                Err(error) => warn!(%peer, %error, "taking over a broker's connection"),
+            }
+        }
+    });
+    if moved.await.is_err() {
+        debug!(%peer, "shutting down");
+    }
+    Ok(())
+}
+
+/// What a broker that may come in is told, or why it may not.
+fn check(hello: &Hello, shard: &Shard) -> Result<Welcome, String> {
+    let node = &shard.node;
+    if hello.cluster_id.is_none() && hello.purpose != Purpose::Form {
+        return Err("a broker that belongs to no cluster".to_owned());
+    }
+    let image = node.images.load();
+    let known_disk = image.brokers.get(&hello.node).and_then(|broker| broker.disk);
+    answer_form(&node.member, hello, known_disk)
+}
+
+/// Takes frames until the connection ends or something is wrong with one.
+async fn serve<S: Stream>(mut stream: S, peer: SocketAddr, hello: Hello, shard: &Rc<Shard>) {
+    let mut shutdown = shard.node.shutdown.clone();
+    debug!(node = hello.node, %peer, shard = shard.id.0, "a broker has connected");
+    loop {
+        let read = tokio::select! {
+            read = frame::read(&mut stream, FRAME_BYTES_MAX) => read,
+            _ = shutdown.wait_for(|stopping| *stopping) => return,
+        };
+        let refused = match read {
+            Ok((kind, payload)) => take(kind, payload, &hello, shard).await,
+            Err(frame::FrameError::Closed) => {
+                debug!(node = hello.node, %peer, "a broker has disconnected");
+                return;
+            }
+            Err(frame::FrameError::Io(error)) => {
+                info!(node = hello.node, %peer, %error, "a broker's connection broke");
+                return;
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(reason) = refused {
+            warn!(node = hello.node, %peer, %reason, "closing a broker's connection");
+            return;
+        }
+    }
+}
+
+async fn take(
+    kind: u8,
+    payload: bytes::Bytes,
+    hello: &Hello,
+    shard: &Rc<Shard>,
+) -> Result<(), String> {
+    match kind {
+        kind::GROUPS => {
+            let messages = wire::decode(payload).map_err(|error| error.to_string())?;
+            let own = |message: &GroupMessage| message.is_between(hello.node, shard.node.id);
+            if !messages.iter().all(own) {
+                return Err("a message in somebody else's name".to_owned());
+            }
+            deliver(messages, shard).await;
+            Ok(())
+        }
+        kind::LEADERS => {
+            let leaders = decode_leaders(&payload).ok_or("announcements cut short")?;
+            shard.node.leaders.announce(&leaders);
+            Ok(())
+        }
+        kind::CONTROL => shard.on_control(hello.node, &payload).await,
+        other => Err(format!("a frame of unknown kind {other}")),
+    }
+}
+
+/// Gives messages to the shards that own their groups.
+async fn deliver(messages: Vec<GroupMessage>, shard: &Rc<Shard>) {
+    let mut elsewhere: HashMap<ShardId, Vec<GroupMessage>> = HashMap::new();
+    for message in messages {
+        let owner = shard.owner_of(message.group);
+        if owner == shard.id {
+            shard.on_group_message(message);
+        } else {
+            elsewhere.entry(owner).or_default().push(message);
+        }
+    }
+    for (owner, messages) in elsewhere {
+        let started = shard.node.router.start(shard, owner, move |shard| {
+            for message in messages {
+                shard.on_group_message(message);
+            }
+            std::future::ready(())
+        });
+        if started.await.is_err() {
+            return;
+        }
+    }
+}

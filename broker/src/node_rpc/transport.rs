@@ -1,0 +1,319 @@
+//! One shard's connections to other brokers: everything its groups have to say to a broker in one
+//! turn goes out as one frame, over one connection.
+//!
+//! A connection carries frames one way; answers come back over the connection that the other
+//! broker has opened. Nothing waits for a broker that does not listen: what cannot be sent is
+//! forgotten, Raft is told, and sends what is needed later.
+//!
+//! Invariant: frames to one broker arrive in the order in which they were sent, or not at all.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thalweg_storage::votes::GroupId;
+use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
+use tracing::{debug, info, warn};
+
+use super::frame;
+use super::handshake::{self, Hello, Purpose};
+use super::network::{BoxedStream, Network};
+use crate::controller::leaders::Leader;
+use crate::replication::outgoing::GroupMessage;
+use crate::replication::wire;
+use crate::shard::Shard;
+
+/// Kinds of frames after the handshake.
+pub(crate) mod kind {
+    /// Raft messages of any number of groups.
+    pub(crate) const GROUPS: u8 = 16;
+    /// Who leads which partition.
+    pub(crate) const LEADERS: u8 = 17;
+    /// Between controllers, as JSON.
+    pub(crate) const CONTROL: u8 = 18;
+}
+
+/// Bytes that may wait for a broker; more than that is forgotten.
+const QUEUED_BYTES_MAX: usize = 64 << 20;
+/// A frame is begun anew when it has so much, so that the receiver can begin as well.
+const FRAME_BYTES_AIM: usize = 4 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// A shard's ways to the other brokers.
+pub(crate) struct Transport {
+    network: Rc<dyn Network>,
+    peers: RefCell<HashMap<i32, Rc<Peer>>>,
+}
+
+/// The way to one broker.
+struct Peer {
+    node: i32,
+    queue: RefCell<VecDeque<(u8, Vec<Bytes>)>>,
+    queued_bytes: Cell<usize>,
+    /// Something was forgotten since Raft was last told.
+    lossy: Cell<bool>,
+    wake: Notify,
+}
+
+impl Transport {
+    /// A transport without connections: they are opened when there is something to say.
+    pub(crate) fn new(network: Rc<dyn Network>) -> Transport {
+        Transport { network, peers: RefCell::default() }
+    }
+
+    /// Sends what the shard's groups have said since the last call.
+    pub(crate) fn flush(&self, shard: &Rc<Shard>) {
+        let outgoing = &shard.env.outgoing;
+        let leaders = outgoing.take_leaders();
+        if !leaders.is_empty() {
+            let frame = encode_leaders(&leaders);
+            for node in shard.node.other_brokers() {
+                self.send(shard, node, kind::LEADERS, vec![frame.clone()]);
+            }
+        }
+        let messages = outgoing.take();
+        if messages.is_empty() {
+            return;
+        }
+        let mut by_node: Vec<(i32, Vec<GroupMessage>)> = Vec::new();
+        for (node, message) in messages {
+            match by_node.iter_mut().find(|(of, _)| *of == node) {
+                Some((_, messages)) => messages.push(message),
+                None => by_node.push((node, vec![message])),
+            }
+        }
+        for (node, messages) in by_node {
+            for messages in frames_of(messages) {
+                self.send(shard, node, kind::GROUPS, wire::encode(&messages));
+            }
+        }
+    }
+
+    /// Queues one frame for a broker.
+    pub(crate) fn send(&self, shard: &Rc<Shard>, node: i32, kind: u8, chunks: Vec<Bytes>) {
+        let peer = self.peer(shard, node);
+        let bytes: usize = chunks.iter().map(Bytes::len).sum();
+        if peer.queued_bytes.get() + bytes > QUEUED_BYTES_MAX {
+            peer.lossy.set(true);
+            return;
+        }
+        peer.queued_bytes.set(peer.queued_bytes.get() + bytes);
+        peer.queue.borrow_mut().push_back((kind, chunks));
+        peer.wake.notify_one();
+    }
+
+    fn peer(&self, shard: &Rc<Shard>, node: i32) -> Rc<Peer> {
+        let mut peers = self.peers.borrow_mut();
+        let peer = peers.entry(node).or_insert_with(|| {
+            let peer = Rc::new(Peer {
+                node,
+                queue: RefCell::default(),
+                queued_bytes: Cell::new(0),
+                lossy: Cell::new(false),
+                wake: Notify::new(),
+            });
+            let (shard, network) = (Rc::downgrade(shard), Rc::clone(&self.network));
+            tokio::task::spawn_local(Rc::clone(&peer).run(shard, network));
+            peer
+        });
+        Rc::clone(peer)
+    }
+}
+
+impl Peer {
+    /// Keeps a connection for as long as the shard lives.
+    async fn run(self: Rc<Self>, shard: Weak<Shard>, network: Rc<dyn Network>) {
+        let mut retry = RETRY_MIN;
+        let mut told = false;
+        loop {
+            if self.queue.borrow().is_empty() {
+                self.wake.notified().await;
+                continue;
+            }
+            let Some(hello) = shard.upgrade().map(|shard| hello(&shard)) else { return };
+            let address = shard.upgrade().and_then(|shard| shard.node.address_of(self.node));
+            let opened = match address {
+                Some(address) => open(&*network, address, self.node, &hello).await,
+                None => Err("its address is not known".to_owned()),
+            };
+            match opened {
+                Ok(stream) => {
+                    info!(node = self.node, "connected to broker");
+                    (retry, told) = (RETRY_MIN, false);
+                    let ended = self.carry(stream, &shard).await;
+                    info!(node = self.node, reason = %ended, "connection to broker ended");
+                }
+                Err(reason) if !told => {
+                    warn!(node = self.node, %reason, "cannot reach broker; trying again");
+                    told = true;
+                }
+                Err(reason) => debug!(node = self.node, %reason, "cannot reach broker"),
+            }
+            self.forget();
+            let Some(shard) = shard.upgrade() else { return };
+            shard.on_unreachable(self.node);
+            drop(shard);
+            tokio::time::sleep(retry).await;
+            retry = (retry * 2).min(RETRY_MAX);
+            // What was queued meanwhile is as old as the attempt.
+            self.forget();
+        }
+    }
+
+    fn forget(&self) {
+        self.queue.borrow_mut().clear();
+        self.queued_bytes.set(0);
+    }
+
+    /// Sends frames until the connection ends, and says why it did.
+    async fn carry(&self, stream: BoxedStream, shard: &Weak<Shard>) -> String {
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let Some(leaders) = shard.upgrade().map(|shard| encode_leaders(&shard.led())) else {
+            return "the shard has stopped".to_owned();
+        };
+        if let Err(error) = frame::write(&mut writer, kind::LEADERS, &[leaders]).await {
+            return error.to_string();
+        }
+        // The other side says nothing here; that reading ends means that it has gone.
+        let mut nothing = [0; 1];
+        let gone = reader.read(&mut nothing);
+        tokio::pin!(gone);
+        loop {
+            let next = self.queue.borrow_mut().pop_front();
+            let Some((kind, chunks)) = next else {
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    _ = &mut gone => return "closed by the broker".to_owned(),
+                }
+                continue;
+            };
+            let bytes: usize = chunks.iter().map(Bytes::len).sum();
+            let written = tokio::select! {
+                written = frame::write(&mut writer, kind, &chunks) => written,
+                _ = &mut gone => return "closed by the broker".to_owned(),
+            };
+            if let Err(error) = written {
+                return error.to_string();
+            }
+            self.queued_bytes.set(self.queued_bytes.get().saturating_sub(bytes));
+            if self.lossy.replace(false)
+                && let Some(shard) = shard.upgrade()
+            {
+                warn!(node = self.node, "messages were dropped: the broker takes them too slowly");
+                shard.on_unreachable(self.node);
+            }
+        }
+    }
+}
+
+/// Cuts a turn's messages into frames that are not too large.
+fn frames_of(messages: Vec<GroupMessage>) -> Vec<Vec<GroupMessage>> {
+    let mut frames = Vec::new();
+    let mut frame = Vec::new();
+    let mut bytes = 0;
+    for message in messages {
+        let size = message.entries.iter().map(|entry| entry.size()).sum::<usize>();
+        if bytes + size > FRAME_BYTES_AIM && !frame.is_empty() {
+            frames.push(std::mem::take(&mut frame));
+            bytes = 0;
+        }
+        bytes += size;
+        frame.push(message);
+    }
+    frames.push(frame);
+    frames
+}
+
+fn hello(shard: &Shard) -> Hello {
+    let node = &shard.node;
+    Hello {
+        version: handshake::VERSION,
+        purpose: Purpose::Raft { shard: shard.id.0 },
+        cluster_id: Some(node.cluster_id.clone()),
+        node: node.id,
+        disk: node.member.disk,
+        address: node.own_address().unwrap_or_default(),
+    }
+}
+
+/// Connects and makes sure that the right broker answers.
+async fn open(
+    network: &dyn Network,
+    address: String,
+    node: i32,
+    hello: &Hello,
+) -> Result<BoxedStream, String> {
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, network.connect(address.clone()));
+    let connected = connecting.await.map_err(|_late| format!("no answer from {address}"))?;
+    let mut stream = connected.map_err(|error| format!("{address}: {error}"))?;
+    let welcome = handshake::greet(&mut stream, hello).await;
+    let welcome = welcome.map_err(|error| format!("{address}: {error}"))?;
+    if welcome.node != node || welcome.cluster_id != hello.cluster_id {
+        return Err(format!(
+            "{address} is broker {} of cluster {}",
+            welcome.node,
+            welcome.cluster_id.as_deref().unwrap_or("(none)")
+        ));
+    }
+    Ok(stream)
+}
+
+/// Who leads which partition: a count (u32) and, for each, topic id, partition, broker, epoch.
+fn encode_leaders(leaders: &[(GroupId, Leader)]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(4 + leaders.len() * LEADER_BYTES);
+    bytes.put_u32(u32::try_from(leaders.len()).unwrap_or(0));
+    for (group, leader) in leaders {
+        bytes.put_slice(group.topic.as_bytes());
+        bytes.put_i32(group.partition);
+        bytes.put_i32(leader.node);
+        bytes.put_i32(leader.epoch);
+    }
+    bytes.freeze()
+}
+
+const LEADER_BYTES: usize = 28;
+
+/// Reads announcements; `None` if they are not what they count.
+pub(crate) fn decode_leaders(bytes: &Bytes) -> Option<Vec<(uuid::Uuid, i32, Leader)>> {
+    let (count, rest) = bytes.split_first_chunk::<4>()?;
+    let (leaders, rest) = rest.as_chunks::<LEADER_BYTES>();
+    let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
+    if count != leaders.len() || !rest.is_empty() {
+        return None;
+    }
+    let read = leaders.iter().map(|leader| {
+        let (topic, numbers) = leader.split_first_chunk::<16>()?;
+        let (numbers, _) = numbers.as_chunks::<4>();
+        let &[partition, node, epoch] = numbers else { return None };
+        let leader = Leader { node: i32::from_be_bytes(node), epoch: i32::from_be_bytes(epoch) };
+        Some((uuid::Uuid::from_bytes(*topic), i32::from_be_bytes(partition), leader))
+    });
+    read.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcements_come_back_and_cut_ones_are_refused() {
+        let leaders: Vec<_> = (1..4)
+            .map(|n| {
+                let group = GroupId { topic: uuid::Uuid::from_u128(n), partition: 7 };
+                (group, Leader { node: 3, epoch: 9 })
+            })
+            .collect();
+        let bytes = encode_leaders(&leaders);
+        let back = decode_leaders(&bytes).expect("whole");
+        assert_eq!(back.len(), 3);
+        assert_eq!(back[2], (uuid::Uuid::from_u128(3), 7, Leader { node: 3, epoch: 9 }));
+        for len in 0..bytes.len() {
+            assert_eq!(decode_leaders(&bytes.slice(..len)), None);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What arrives from other brokers for this shard's groups.
+
+use std::rc::Rc;
+
+use thalweg_storage::votes::{GroupId, HardState};
+use tokio::sync::Semaphore;
+use tracing::{debug, error};
+
+use super::router::ShardId;
+use super::{Shard, Slot};
+use crate::controller::CONTROLLER_GROUP;
+use crate::controller::leaders::Leader;
+use crate::partition::Partition;
+use crate::replication::group::Received;
+use crate::replication::outgoing::GroupMessage;
+
+impl Shard {
+    /// The shard of this broker that owns a group.
+    pub(crate) fn owner_of(&self, group: GroupId) -> ShardId {
+        match group {
+            CONTROLLER_GROUP => ShardId(0),
+            GroupId { topic, partition } => self.node.router.owner(topic, partition),
+        }
+    }
+
+    /// Takes a message for one of this shard's groups. A group that is not open yet (or is unknown
+    /// because this broker's image is older than the sender's) does not miss it: it is sent again.
+    pub(crate) fn on_group_message(self: &Rc<Self>, message: GroupMessage) {
+        if self.closing.get() {
+            return;
+        }
+        let group = message.group;
+        if group == CONTROLLER_GROUP {
+            if let Some(controller) = self.controller.get() {
+                controller.receive(message);
+            }
+            return;
+        }
+        let slot = self.partition(group.topic, group.partition);
+        let Ok(partition) = slot else {
+            debug!(?group, "a message for a group that is not here");
+            return;
+        };
+        if let Received::Install(message) = partition.receive(message) {
+            self.install(&partition, *message);
+        }
+    }
+
+    /// Begins a partition anew where its leader's log begins.
+    fn install(self: &Rc<Self>, partition: &Rc<Partition>, message: GroupMessage) {
+        let Some((index, term, data)) = message.snapshot() else { return };
+        let id = partition.id;
+        self.partitions.borrow_mut().insert(id, Slot::Opening);
+        let HardState { term: voted_term, vote, .. } = partition.hard_state();
+        let hard_state = HardState { term: voted_term, vote, commit: index };
+        let (shard, partition) = (Rc::clone(self), Rc::clone(partition));
+        tokio::task::spawn_local(async move {
+            if !partition.prepare_install(index, term, &data).await {
+                error!(topic = %partition.name, partition = id.partition,
+                    "cannot take over the leader's state; trying again when it is sent again");
+            }
+            shard.hard_states.borrow_mut().insert(id, hard_state);
+            let Some(open) = shard.opening(id) else { return };
+            Rc::clone(&shard).open_partition(open, Rc::new(Semaphore::new(1))).await;
+            // Now the log begins where the message says, and Raft finds nothing to install.
+            shard.on_group_message(message);
+        });
+    }
+
+    /// The connection to a broker broke.
+    pub(crate) fn on_unreachable(&self, node: i32) {
+        for partition in self.open_partitions() {
+            partition.on_unreachable(node);
+        }
+        if let Some(controller) = self.controller.get() {
+            controller.on_unreachable(node);
+        }
+    }
+
+    /// The partitions that this shard leads.
+    pub(crate) fn led(&self) -> Vec<(GroupId, Leader)> {
+        let open = self.open_partitions();
+        let led = open.iter().filter_map(|partition| {
+            let epoch = partition.serving_epoch()?;
+            Some((partition.id, Leader { node: self.node.id, epoch }))
+        });
+        led.collect()
+    }
+}
