@@ -27,7 +27,6 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thalweg_storage::config::LogConfig;
 use thalweg_storage::entry::Entry;
-use thalweg_storage::error::ReadError;
 use thalweg_storage::log::{Log, LogEvent, LogIdentity, OpenLog};
 use thalweg_storage::votes::{GroupId, HardState};
 use thiserror::Error;
@@ -174,8 +173,8 @@ impl Controller {
         Ok(controller)
     }
 
-    /// Applies what was committed when this broker last heard of it, so that it starts with an image
-    /// that is nearly the cluster's.
+    /// Applies what was committed when this broker last heard of it, so that it starts with an
+    /// image that is nearly the cluster's.
     async fn replay(self: &Rc<Self>) -> Result<(), OpenControllerError> {
         let commit = self.group.borrow().hard_state().commit;
         let mut index = self.state.borrow().applied + 1;
