@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use thalweg_protocol::NodeId;
-use thalweg_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
+use thalweg_protocol::messages::{
+    DescribeClusterRequest, DescribeClusterResponse, UnregisterBrokerRequest,
+};
 
 use super::{Admin, AdminError, ItemError};
 use crate::address::BrokerAddress;
@@ -64,5 +66,17 @@ impl Admin {
             controller: (response.controller_id >= 0).then_some(NodeId(response.controller_id)),
             brokers,
         })
+    }
+
+    /// Removes a broker for good. Kafka only forgets it; Thalweg refuses while the broker has
+    /// replicas. One that still runs comes back.
+    pub async fn unregister_broker(&self, broker: NodeId) -> Result<(), AdminError> {
+        let build = |_| UnregisterBrokerRequest {
+            broker_id: broker.0,
+            ..UnregisterBrokerRequest::default()
+        };
+        let response = self.call(Target::Controller, build).await?;
+        let item = format!("broker {broker}");
+        Ok(ItemError::check(&item, response.error_code, response.error_message.as_ref())?)
     }
 }

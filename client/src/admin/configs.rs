@@ -293,6 +293,13 @@ impl Admin {
         let mut outcomes = HashMap::new();
         let resources = changes.iter().map(|(resource, _)| resource);
         for (target, of_target) in by_target(resources.clone()) {
+            let target = match target {
+                // Who is down cannot be asked, but others can be told about it.
+                Target::Broker(id) if !self.cluster.metadata().brokers.contains_key(&id) => {
+                    Target::AnyBroker
+                }
+                target => target,
+            };
             let of_target = changes.iter().filter(|(resource, _)| of_target.contains(&resource));
             let resource =
                 |(resource, changes): &(ConfigResource, Vec<ConfigChange>)| AlterConfigsResource {

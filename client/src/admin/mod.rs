@@ -10,11 +10,14 @@
 
 mod cluster;
 mod configs;
+mod elections;
 mod error;
 mod groups;
 mod log_dirs;
 mod partitions;
 mod producers;
+mod quorum;
+mod reassignments;
 mod topics;
 
 use std::sync::Arc;
@@ -25,6 +28,7 @@ pub use cluster::{ClusterDescription, ClusterMember};
 pub use configs::{
     Config, ConfigChange, ConfigResource, ConfigSource, ConfigSynonym, ConfigType, ResourceType,
 };
+pub use elections::ElectionType;
 pub use error::{AdminError, ItemError};
 pub use groups::{
     GroupDescription, GroupFilter, GroupListing, GroupMember, GroupState, GroupType, MemberToRemove,
@@ -32,6 +36,8 @@ pub use groups::{
 pub use log_dirs::{LogDir, LogDirReplica};
 pub use partitions::DeletedRecords;
 pub use producers::ActiveProducer;
+pub use quorum::{QuorumDescription, QuorumReplica};
+pub use reassignments::PartitionReassignment;
 pub use topics::{
     CreatedTopic, NewPartitions, NewTopic, PartitionDescription, Placement, TopicDescription,
     TopicListing,
