@@ -316,3 +316,53 @@ fn groups_are_joined_described_moved_and_deleted() {
         assert!(error.contains("thalweg group list"), "{error}");
     }
 }
+
+#[test]
+fn a_cluster_of_one_broker_says_how_it_is_and_what_cannot_move() {
+    let data = data_dir();
+    let broker = Served::start(data.path());
+    broker.ok(&["topic", "create", "orders", "-p", "2"]);
+    let health = broker.json(&["cluster", "health"]);
+    assert_eq!((&health["healthy"], &health["partitions"]), (&true.into(), &2.into()));
+    let brokers = broker.json(&["cluster", "brokers"]);
+    assert_eq!((&brokers[0]["replicas"], &brokers[0]["leaders"]), (&2.into(), &2.into()));
+    let partitions = broker.ok(&["cluster", "partitions", "--topic", "orders", "--node", "1"]);
+    assert_eq!(partitions.lines().count(), 3, "{partitions}");
+    assert!(broker.ok(&["cluster", "balance"]).contains("nothing to move"));
+
+    let moved = broker.json(&["cluster", "move", "orders:0", "--to", "1"]);
+    assert_eq!(moved["moves"][0]["to"], serde_json::json!([1]));
+    let refusals: [(&[&str], i32, &str); 7] = [
+        (&["partitions", "--node", "7"], 3, "no broker 7"),
+        (&["move", "orders:9", "--to", "1"], 3, "no partition orders:9"),
+        (&["move", "orders:0", "--to", "1,1"], 1, "INVALID_REPLICA_ASSIGNMENT"),
+        (&["move", "orders:0", "--cancel"], 1, "NO_REASSIGNMENT_IN_PROGRESS"),
+        (&["transfer-leader", "orders:0", "--to", "2"], 3, "no broker 2"),
+        (&["drain", "1"], 1, "add a broker first"),
+        (&["remove", "1"], 1, "thalweg cluster drain 1"),
+    ];
+    for (args, code, why) in refusals {
+        let (exit, error) = broker.fails(&[&["cluster"], args].concat());
+        assert_eq!(exit, Some(code), "{args:?}: {error}");
+        assert!(error.contains(why), "{args:?}: {error}");
+    }
+    assert_eq!(broker.json(&["cluster", "brokers"])[0]["drained"], false, "nothing was changed");
+    let led = broker.json(&["cluster", "transfer-leader", "orders:1", "--to", "1"]);
+    assert_eq!(led["changed"], false);
+}
+
+#[test]
+fn a_drained_broker_gets_no_new_replicas() {
+    let data = data_dir();
+    let broker = Served::start(data.path());
+    broker.ok(&["config", "set", "--broker", "1", "broker.drained=true"]);
+    assert_eq!(broker.json(&["cluster", "brokers"])[0]["drained"], true);
+    let (code, error) = broker.fails(&["topic", "create", "orders"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("brokers that take replicas (0)"), "{error}");
+    broker.ok(&["cluster", "drain", "1", "--undo"]);
+    broker.ok(&["topic", "create", "orders"]);
+    let (code, error) = broker.fails(&["config", "set", "--broker", "all", "broker.drained=true"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("by its id"), "{error}");
+}

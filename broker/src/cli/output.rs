@@ -78,7 +78,7 @@ pub(super) fn confirm(question: &str) -> Result<(), Failure> {
     read.map_err(|source| Failure::io("cannot read the answer", source))?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::Failed("nothing was deleted".into())),
+        _ => Err(Failure::Failed("nothing was changed".into())),
     }
 }
 

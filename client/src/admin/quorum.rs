@@ -64,17 +64,17 @@ fn description(response: DescribeQuorumResponse) -> Result<QuorumDescription, It
     let quorum = partitions.into_iter().next().ok_or_else(|| ItemError::left_out("quorum"))?;
     let PartitionData { error_code, error_message, .. } = &quorum;
     ItemError::check("quorum", *error_code, error_message.as_ref())?;
-    let replicas = |all: Vec<ReplicaState>| all.into_iter().map(replica).collect();
+    let replicas = |all: &[ReplicaState]| all.iter().map(replica).collect();
     Ok(QuorumDescription {
         leader: (quorum.leader_id >= 0).then_some(NodeId(quorum.leader_id)),
         leader_epoch: quorum.leader_epoch,
         high_watermark: quorum.high_watermark,
-        voters: replicas(quorum.current_voters),
-        observers: replicas(quorum.observers),
+        voters: replicas(&quorum.current_voters),
+        observers: replicas(&quorum.observers),
     })
 }
 
-fn replica(state: ReplicaState) -> QuorumReplica {
+fn replica(state: &ReplicaState) -> QuorumReplica {
     let known = |number: i64| (number >= 0).then_some(number);
     QuorumReplica {
         id: NodeId(state.replica_id),

@@ -1,27 +1,10 @@
-//! `thalweg cluster`: who belongs to a cluster, and how full it is.
+//! `thalweg cluster info`: who belongs to a cluster, and how full it is.
 
-use clap::{Args, Subcommand};
 use serde::Serialize;
 use thalweg_client::admin::{Admin, ClusterMember};
 
-use super::connect::ConnectFlags;
-use super::failure::Failure;
-use super::output::{Printer, counted, or_dash, size_or_dash, table};
-
-/// Look at the brokers of a cluster.
-#[derive(Debug, Args)]
-pub(super) struct ClusterArgs {
-    #[command(flatten)]
-    connect: ConnectFlags,
-    #[command(subcommand)]
-    command: ClusterCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum ClusterCommand {
-    /// Show brokers, controller, how many topics there are and what they take.
-    Info,
-}
+use crate::cli::failure::Failure;
+use crate::cli::output::{Printer, counted, or_dash, size_or_dash, table};
 
 #[derive(Serialize)]
 struct ClusterInfo {
@@ -53,9 +36,7 @@ struct LogDirInfo {
     error: Option<String>,
 }
 
-pub(super) async fn run(args: ClusterArgs, printer: &mut Printer) -> Result<(), Failure> {
-    let ClusterCommand::Info = args.command;
-    let admin = args.connect.connect().await?.admin();
+pub(super) async fn run(admin: &Admin, printer: &mut Printer) -> Result<(), Failure> {
     let cluster = admin.describe_cluster().await?;
     let topics = admin.list_topics().await?;
     let names: Vec<&str> = topics.iter().map(|topic| &*topic.name).collect();
@@ -63,7 +44,7 @@ pub(super) async fn run(args: ClusterArgs, printer: &mut Printer) -> Result<(), 
     let partitions = described.map(|topic| topic.partitions.len()).sum();
     let mut brokers = Vec::new();
     for member in cluster.brokers {
-        brokers.push(broker(&admin, member).await);
+        brokers.push(broker(admin, member).await);
     }
     let info = ClusterInfo {
         cluster_id: cluster.id.to_string(),
