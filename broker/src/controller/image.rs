@@ -209,3 +209,26 @@ impl Image {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_replicas_that_live_are_in_sync_and_only_members_are_offline() {
+        let mut image = Image::of_brokers(1..=4);
+        let assignment = Assignment {
+            target: Some(vec![2, 3, 4]),
+            leaving: vec![9],
+            ..Assignment::new(vec![1, 2])
+        };
+        assert_eq!(image.isr(&assignment), [1, 2], "what is being added is not in sync yet");
+        assert_eq!(image.offline_replicas(&assignment), Vec::<i32>::new());
+        for node in [2, 4] {
+            image.brokers.get_mut(&node).expect("one of the four").fenced = true;
+        }
+        assert_eq!(image.isr(&assignment), [1]);
+        assert_eq!(image.offline_replicas(&assignment), [2, 4]);
+        assert_eq!(image.live_brokers().map(|(id, _)| id).collect::<Vec<_>>(), [1, 3]);
+    }
+}

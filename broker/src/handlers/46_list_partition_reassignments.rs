@@ -51,3 +51,35 @@ fn ongoing(topic: &Topic, is_wanted: impl Fn(i32) -> bool) -> OngoingTopicReassi
         ..OngoingTopicReassignment::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::controller::assignment::Assignment;
+
+    #[test]
+    fn only_what_moves_and_is_asked_for_is_listed() {
+        let moving = |target: &[i32]| Assignment {
+            target: Some(target.to_vec()),
+            ..Assignment::new(vec![1, 2])
+        };
+        let topic = Topic {
+            id: uuid::Uuid::from_u128(1),
+            name: "t".to_owned(),
+            partitions: vec![Assignment::new(vec![1, 2]), moving(&[3, 2]), moving(&[1])],
+            configs: BTreeMap::new(),
+        };
+        let all = ongoing(&topic, |_| true).partitions;
+        let shown: Vec<String> = all
+            .iter()
+            .map(|it| {
+                let (adding, removing) = (&it.adding_replicas, &it.removing_replicas);
+                format!("{}: {:?} +{adding:?} -{removing:?}", it.partition_index, it.replicas)
+            })
+            .collect();
+        assert_eq!(shown, ["1: [1, 2, 3] +[3] -[1]", "2: [1, 2] +[] -[2]"]);
+        assert_eq!(ongoing(&topic, |partition| partition == 0).partitions, []);
+    }
+}
