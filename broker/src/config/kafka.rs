@@ -183,6 +183,7 @@ impl KafkaSettings {
                 offsets_retention_check_interval_ms: layers
                     .read("offsets.retention.check.interval.ms"),
                 offsets_topic_partitions: layers.read("offsets.topic.num.partitions"),
+                offsets_topic_replication_factor: layers.read("offsets.topic.replication.factor"),
                 offsets_topic_segment_bytes: layers.read("offsets.topic.segment.bytes"),
                 consumer: consumer_settings(&layers),
             },

@@ -148,6 +148,9 @@ pub static BROKER_SETTINGS: &[BrokerSetting] = &[
     row(ByReload, "offsets.topic.num.partitions", Kind::int_from(1), Unit::None, Some("16"),
         "Partitions of __consumer_offsets when it is created; Kafka's default is 50. It cannot be \
          changed later: a group's partition follows from it."),
+    row(ByReload, "offsets.topic.replication.factor", Kind::Int { min: 1, max: 32_767 }, Unit::None, Some("3"),
+        "Replicas of __consumer_offsets when it is created; one on each broker if there are fewer \
+         brokers."),
     row(ByReload, "offsets.topic.segment.bytes", SEGMENT_BYTES, Unit::Bytes, Some("104857600"),
         "The segment size of __consumer_offsets when it is created."),
 

@@ -27,6 +27,8 @@ pub struct GroupSettings {
     pub offsets_retention_check_interval_ms: u64,
     /// `offsets.topic.num.partitions`.
     pub offsets_topic_partitions: i32,
+    /// `offsets.topic.replication.factor`.
+    pub offsets_topic_replication_factor: i16,
     /// `offsets.topic.segment.bytes`.
     pub offsets_topic_segment_bytes: i32,
     /// Groups of the consumer protocol.

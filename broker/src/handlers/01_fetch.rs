@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::error_map::of_partition;
 use super::fetch_session::{FetchKey, Plan, Wanted};
 use super::scatter::{Ask, by_shard};
+use crate::controller::assignment::Assignment;
 use crate::node::Node;
 use crate::partition::error::PartitionError;
 use crate::partition::fetch_wait::FetchWaiter;
@@ -87,11 +88,19 @@ async fn fetch(
     }
 }
 
+/// Where a partition is read.
+enum Located {
+    Here(Ask<ReadSpec>),
+    /// This broker leads, but the client has a replica in its own rack.
+    Rather(i32),
+    Nowhere(ErrorCode),
+}
+
 /// One request's reading, repeated until there is enough.
 struct Poll<'a> {
     shard: &'a Rc<Shard>,
-    /// Where each wanted partition is, or why it is nowhere.
-    located: Vec<Result<Ask<ReadSpec>, ErrorCode>>,
+    /// Where each wanted partition is.
+    located: Vec<Located>,
     min_bytes: i64,
     max_bytes: usize,
     deadline: Instant,
@@ -109,7 +118,10 @@ impl<'a> Poll<'a> {
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         Poll {
             shard,
-            located: wanted.iter().map(|wanted| locate(node, wanted, by_id)).collect(),
+            located: wanted
+                .iter()
+                .map(|wanted| locate(node, wanted, by_id, &request.rack_id))
+                .collect(),
             min_bytes: i64::from(request.min_bytes),
             max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(limit),
             deadline: Instant::now() + wait.min(WAIT_MAX),
@@ -138,7 +150,9 @@ impl<'a> Poll<'a> {
     }
 
     fn is_enough(&self, reads: &[Read]) -> bool {
-        reads.is_empty() || reads.iter().any(Result::is_err) || bytes_of(reads) >= self.min_bytes
+        let says_something =
+            |read: &Read| read.as_ref().map_or(true, |answer| answer.preferred_replica.is_some());
+        reads.is_empty() || reads.iter().any(says_something) || bytes_of(reads) >= self.min_bytes
     }
 
     /// Reads every partition once, the shards side by side, and keeps as much as the answer holds.
@@ -147,13 +161,19 @@ impl<'a> Poll<'a> {
         let (mut asks, mut asked) = (Vec::new(), Vec::new());
         for located in &self.located {
             match located {
-                Ok(Ask { topic, partition, question }) => {
+                Located::Here(Ask { topic, partition, question }) => {
                     asked.push(reads.len());
                     let question = ReadSpec { waiter: waiter.cloned(), ..question.clone() };
                     asks.push(Ask { topic: *topic, partition: *partition, question });
                     reads.push(Err(ErrorCode::NotLeaderOrFollower));
                 }
-                Err(code) => reads.push(Err(*code)),
+                Located::Rather(replica) => reads.push(Ok(ReadAnswer {
+                    high_watermark: -1,
+                    log_start_offset: -1,
+                    preferred_replica: Some(*replica),
+                    ..ReadAnswer::default()
+                })),
+                Located::Nowhere(code) => reads.push(Err(*code)),
             }
         }
         let max_bytes = self.max_bytes;
@@ -222,21 +242,51 @@ async fn stopping(shard: &Shard) {
     let _ = shutdown.wait_for(|stopping| *stopping).await;
 }
 
-fn locate(node: &Node, wanted: &Wanted, by_id: bool) -> Result<Ask<ReadSpec>, ErrorCode> {
-    let topic = if by_id {
-        node.topic_by_id(wanted.key.id).ok_or(ErrorCode::UnknownTopicId)?
+fn locate(node: &Node, wanted: &Wanted, by_id: bool, rack: &str) -> Located {
+    let (topic, unknown) = if by_id {
+        (node.topic_by_id(wanted.key.id), ErrorCode::UnknownTopicId)
     } else {
-        node.topic(&wanted.key.name).ok_or(ErrorCode::UnknownTopicOrPartition)?
+        (node.topic(&wanted.key.name), ErrorCode::UnknownTopicOrPartition)
     };
-    topic.partition(wanted.key.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let Some(topic) = topic else { return Located::Nowhere(unknown) };
+    let Some(assignment) = topic.partition(wanted.key.partition) else {
+        return Located::Nowhere(ErrorCode::UnknownTopicOrPartition);
+    };
+    if !rack.is_empty()
+        && let Some(replica) = replica_in_rack(node, topic.id, wanted, assignment, rack)
+    {
+        return Located::Rather(replica);
+    }
     let question = ReadSpec {
         offset: wanted.fetch.fetch_offset,
         max_bytes: usize::try_from(wanted.fetch.partition_max_bytes).unwrap_or(0),
         min_one: false,
         current_leader_epoch: wanted.fetch.current_leader_epoch,
+        follower_may: !rack.is_empty(),
         waiter: None,
     };
-    Ok(Ask { topic: topic.id, partition: wanted.key.partition, question })
+    Located::Here(Ask { topic: topic.id, partition: wanted.key.partition, question })
+}
+
+/// The replica that a client in `rack` should read from instead of this leader (KIP-392): one that
+/// lives, in the client's rack, if this broker is not there itself.
+fn replica_in_rack(
+    node: &Node,
+    topic: uuid::Uuid,
+    wanted: &Wanted,
+    assignment: &Assignment,
+    rack: &str,
+) -> Option<i32> {
+    let leader = node.leaders.get(topic, wanted.key.partition)?;
+    let image = node.images.load();
+    let is_there = |id: i32| {
+        let broker = image.brokers.get(&id).filter(|broker| !broker.fenced);
+        broker.is_some_and(|broker| broker.rack.as_deref() == Some(rack))
+    };
+    if leader.node != node.id || is_there(node.id) {
+        return None;
+    }
+    assignment.replicas.iter().copied().find(|replica| is_there(*replica))
 }
 
 fn partition_data(shard: &Shard, wanted: &Wanted, read: Read, shown: Shown) -> PartitionData {
@@ -249,7 +299,7 @@ fn partition_data(shard: &Shard, wanted: &Wanted, read: Read, shown: Shown) -> P
             last_stable_offset: answer.high_watermark,
             log_start_offset: answer.log_start_offset,
             aborted_transactions,
-            preferred_read_replica: -1,
+            preferred_read_replica: answer.preferred_replica.unwrap_or(-1),
             records: Some(answer.records.into()),
             ..PartitionData::default()
         },

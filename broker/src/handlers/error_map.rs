@@ -17,6 +17,7 @@ pub(crate) fn of_partition(error: &PartitionError) -> ErrorCode {
         PartitionError::NotLeader | PartitionError::OutcomeUnknown => {
             ErrorCode::NotLeaderOrFollower
         }
+        PartitionError::NotYetHere { .. } => ErrorCode::OffsetNotAvailable,
         PartitionError::FencedEpoch { .. } => ErrorCode::FencedLeaderEpoch,
         PartitionError::UnknownEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
         PartitionError::TooLarge { .. } => ErrorCode::MessageTooLarge,

@@ -9,10 +9,10 @@ use thalweg_protocol::{ErrorCode, KafkaStr};
 use uuid::Uuid;
 
 use super::topic_creation::{WantedTopic, create, plan, wait_until_led, wait_until_partition_led};
-use crate::controller::image::Topic;
+use crate::controller::image::{Image, Topic};
 use crate::group::coordinator::Coordinator;
-use crate::group::turn::GroupSettings;
 use crate::group::{OFFSETS_TOPIC, partition_of};
+use crate::node::Node;
 use crate::shard::Shard;
 
 /// How long the first request of all may wait for the new topic's leaders.
@@ -53,9 +53,18 @@ async fn ensure(here: &Rc<Shard>) -> Result<Arc<Topic>, ErrorCode> {
 }
 
 /// The topic as it must be, whoever has it made: what retention deletes, groups have forgotten.
-pub(super) fn completed(mut wanted: WantedTopic, settings: &GroupSettings) -> WantedTopic {
+/// With fewer brokers than it is to have replicas it gets one on each; founders that have yet to
+/// register are waited for.
+pub(super) fn completed(mut wanted: WantedTopic, node: &Node, image: &Image) -> WantedTopic {
     if wanted.name != OFFSETS_TOPIC {
         return wanted;
+    }
+    let config = node.config();
+    let settings = &config.kafka.groups;
+    if wanted.replication_factor == -1 && wanted.assignments.is_empty() {
+        let brokers = image.live_brokers().count().max(node.member.voters.len());
+        let brokers = i16::try_from(brokers).unwrap_or(i16::MAX);
+        wanted.replication_factor = settings.offsets_topic_replication_factor.min(brokers);
     }
     if wanted.partitions == -1 && wanted.assignments.is_empty() {
         wanted.partitions = settings.offsets_topic_partitions;

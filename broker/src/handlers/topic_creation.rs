@@ -66,7 +66,7 @@ pub(super) fn plan(
     wanted: WantedTopic,
 ) -> Result<PlannedTopic, Refusal> {
     let config = shard.node.config();
-    let wanted = offsets_topic::completed(wanted, &config.kafka.groups);
+    let wanted = offsets_topic::completed(wanted, &shard.node, image);
     topic_name::check(&wanted.name)
         .map_err(|error| Refusal::new(ErrorCode::InvalidTopicException, error))?;
     if image.topic(&wanted.name).is_some() {

@@ -15,6 +15,9 @@ pub(crate) enum PartitionError {
     /// Leadership ended while the outcome was open: the batch may or may not survive.
     #[error("leadership was lost before the batch was committed; it may or may not be in the log")]
     OutcomeUnknown,
+    /// A replica that follows does not have the offset yet.
+    #[error("offset {offset} has not reached this replica yet")]
+    NotYetHere { offset: i64 },
     /// The client knows of an older leader than this one.
     #[error("leader epoch {found} is older than {current}")]
     FencedEpoch { found: i32, current: i32 },

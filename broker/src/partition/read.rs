@@ -21,6 +21,8 @@ pub(crate) struct ReadSpec {
     pub(crate) min_one: bool,
     /// The leader epoch the client believes in, −1 for none.
     pub(crate) current_leader_epoch: i32,
+    /// A replica that only follows may answer (KIP-392).
+    pub(crate) follower_may: bool,
     /// Woken when more can be read, if the request waits.
     pub(crate) waiter: Option<Arc<FetchWaiter>>,
 }
@@ -30,6 +32,8 @@ pub(crate) struct ReadSpec {
 pub(crate) struct ReadAnswer {
     pub(crate) high_watermark: i64,
     pub(crate) log_start_offset: i64,
+    /// The replica that the client should rather ask, in its own rack (KIP-392).
+    pub(crate) preferred_replica: Option<i32>,
     /// Batches back to back.
     pub(crate) records: Vec<Bytes>,
     pub(crate) bytes: usize,
@@ -43,7 +47,11 @@ impl Partition {
     ) -> impl Future<Output = Result<ReadAnswer, PartitionError>> + use<> {
         let partition = Rc::clone(self);
         async move {
-            partition.check_epoch(spec.current_leader_epoch)?;
+            if spec.follower_may && !partition.is_serving() {
+                partition.check_follower(&spec)?;
+            } else {
+                partition.check_epoch(spec.current_leader_epoch)?;
+            }
             let high_watermark = partition.high_watermark();
             // Registered before reading, so that nothing committed meanwhile is missed.
             if let Some(waiter) = spec.waiter {
@@ -57,10 +65,29 @@ impl Partition {
             Ok(ReadAnswer {
                 high_watermark,
                 log_start_offset: partition.log.log_start_offset(),
+                preferred_replica: None,
                 records: fetched.records,
                 bytes: fetched.bytes,
             })
         }
+    }
+
+    /// Whether a replica that follows can answer: it knows of the leader that the client believes
+    /// in, and what the client wants has come.
+    fn check_follower(&self, spec: &ReadSpec) -> Result<(), PartitionError> {
+        let leader = self.env.leaders.get(self.id.topic, self.id.partition);
+        let (found, current) =
+            (spec.current_leader_epoch, leader.map_or(-1, |leader| leader.epoch));
+        if found > current {
+            return Err(PartitionError::UnknownEpoch { found, current });
+        }
+        if found != -1 && found < current {
+            return Err(PartitionError::FencedEpoch { found, current });
+        }
+        if spec.offset > self.high_watermark() {
+            return Err(PartitionError::NotYetHere { offset: spec.offset });
+        }
+        Ok(())
     }
 
     /// Reads committed batches for the broker itself: for metrics nobody has consumed anything.

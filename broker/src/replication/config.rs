@@ -1,7 +1,7 @@
 //! The Raft settings every group of this broker runs with.
 //!
-//! One tick is 50 ms: a leader beats every 200 ms and a follower that hears nothing for one to
-//! two seconds asks for an election.
+//! One tick is 50 ms: a leader beats every 200 ms, and a follower that hears nothing for half a
+//! second to a second asks for an election.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::RaftId;
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
 const HEARTBEAT_TICKS: usize = 4;
-const ELECTION_TICKS: usize = 20;
+const ELECTION_TICKS: usize = 10;
 /// A member not heard of for so long does not count for `min.insync.replicas`: two seconds.
 pub(super) const IN_SYNC_TICKS: u64 = 40;
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;

@@ -131,6 +131,7 @@ impl Bench {
                 offsets_retention_ms: 1_000_000,
                 offsets_retention_check_interval_ms: 600_000,
                 offsets_topic_partitions: 16,
+                offsets_topic_replication_factor: 1,
                 offsets_topic_segment_bytes: 100 << 20,
                 consumer: ConsumerSettings::default(),
             },

@@ -76,6 +76,7 @@ pub(super) fn settings() -> GroupSettings {
         offsets_retention_ms: i64::MAX,
         offsets_retention_check_interval_ms: 600_000,
         offsets_topic_partitions: 1,
+        offsets_topic_replication_factor: 1,
         offsets_topic_segment_bytes: 1 << 20,
         consumer: ConsumerSettings::default(),
     }
