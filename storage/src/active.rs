@@ -54,6 +54,7 @@ impl Active {
         ledger: Rc<dyn DiskFile>,
         chain: Chain,
     ) -> Self {
+        segment.set_being_written(true);
         Active {
             segment,
             log,

@@ -51,6 +51,11 @@ pub(crate) struct PlacedEntry {
 }
 
 impl PlacedEntry {
+    /// Bytes of header and body.
+    pub(crate) fn size(&self) -> usize {
+        self.entry.size as usize
+    }
+
     /// What to report when its bytes are not what was written.
     pub(crate) fn damaged_range(&self, segment: &Segment) -> DamagedRange {
         let PlacedEntry { index, entry } = self;
@@ -134,6 +139,15 @@ impl Log {
             return Ok(found);
         }
         self.rebuild_ledger(segment).await?;
+        self.look_up_now(segment, find).await
+    }
+
+    /// Looks something up and rebuilds nothing, for whoever is rewriting a segment already.
+    pub(crate) async fn look_up_now<T>(
+        &self,
+        segment: &Rc<Segment>,
+        find: impl Fn(&LedgerView) -> Result<T, BadSlot>,
+    ) -> Result<T, ColdError> {
         let found = find(&self.ledger(segment).await?);
         found.map_err(|BadSlot| ColdError::Failed(ReadError::Io(io::ErrorKind::InvalidData)))
     }
@@ -244,7 +258,7 @@ impl Log {
     }
 
     /// Makes a new ledger for a sealed segment from its `.log` and what is left of the old one.
-    async fn rebuild_ledger(&self, segment: &Rc<Segment>) -> Result<(), ColdError> {
+    pub(crate) async fn rebuild_ledger(&self, segment: &Rc<Segment>) -> Result<(), ColdError> {
         let _turn = self.rewriting.lock().await;
         let is_last = {
             let state = self.state.borrow();
@@ -280,16 +294,19 @@ impl Log {
         }
         rebuilt.replace(&*self.disk, &self.dir).await?;
         self.shared.maps.borrow_mut().remove((segment.id, SegmentFile::Ledger));
+        for damage in &examination.damaged {
+            self.on_damage(segment, damage.range(key, &self.dir));
+        }
         Ok(())
     }
 }
 
 /// Whether a file, or a part of it, is not there.
-fn is_missing(kind: io::ErrorKind) -> bool {
+pub(crate) fn is_missing(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
-fn is_intact(bytes: &Bytes, entry: &LedgerEntry) -> bool {
+pub(crate) fn is_intact(bytes: &Bytes, entry: &LedgerEntry) -> bool {
     let header = bytes.get(..HEADER_LEN).map(crc32fast::hash);
     header == Some(entry.header_crc)
         && BatchView::parse(bytes.clone()).is_ok_and(|batch| batch.verify_crc().is_ok())

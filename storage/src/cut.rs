@@ -57,7 +57,8 @@ impl Writer {
         self.active = None;
         self.unflushed_since = None;
         log.state.borrow_mut().segments.pop_back();
-        self.others_are_done().await;
+        // Whoever is rewriting it is done first; nobody begins to rewrite what is no more.
+        drop(log.rewriting.lock().await);
         log.shared.maps.borrow_mut().remove_segment(segment.id);
         for path in [&segment.ledger_path, &segment.log_path] {
             log.disk.remove_file(path).await?;
@@ -66,23 +67,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits for whoever is rewriting a segment. The one that is the writer's business now, as the
-    /// last or as one that is no more, nobody begins to rewrite.
-    async fn others_are_done(&self) {
-        drop(self.log.rewriting.lock().await);
-    }
-
     async fn cut_segment(&mut self, segment: &Rc<Segment>, from_index: u64) -> Result<(), Stop> {
         let slot = u32::try_from(from_index - segment.key.base_index).unwrap_or(u32::MAX);
         if slot >= segment.extent().entry_count {
             return Ok(());
         }
+        // Who repairs the segment now must not write behind the cut.
+        let log = Rc::clone(&self.log);
+        let _turn = log.rewriting.lock().await;
         let active = match self.active.take() {
             Some(active) => active,
-            None => {
-                self.others_are_done().await;
-                self.reopen(segment).await?
-            }
+            None => self.reopen(segment).await?,
         };
         let first = read_slot(&active, slot).await?;
         let max_timestamp = match slot.checked_sub(1) {

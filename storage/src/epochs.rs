@@ -70,6 +70,20 @@ impl Epochs {
         reigning.into_iter().chain(self.starts.iter().filter(begun).copied())
     }
 
+    /// Puts right what was a guess: the entries of a stretch begin with these starts, which repeat
+    /// terms freely; `next` is the entry behind it, with its term as it is known.
+    pub(crate) fn mend(&mut self, stretch: &[EpochStart], next: Option<EpochStart>) {
+        let Some(first) = stretch.first() else { return };
+        let end = first.first_index + stretch.len() as u64;
+        let (before, after) = (first.first_index, end);
+        let known = std::mem::take(&mut self.starts);
+        let front = known.iter().filter(|start| start.first_index < before);
+        let back = known.iter().filter(|start| start.first_index >= after);
+        for start in front.chain(stretch).chain(&next).chain(back) {
+            self.push(*start);
+        }
+    }
+
     /// Forgets all entries from `from_index` on.
     pub(crate) fn truncate_suffix(&mut self, from_index: u64) {
         let kept = self.starts.partition_point(|start| start.first_index < from_index);
@@ -136,6 +150,23 @@ mod tests {
         epochs.truncate_prefix(10, 20);
         assert_eq!(epochs.term_at(9), None);
         assert_eq!(epochs.term_at(10), Some(3));
+    }
+
+    #[test]
+    fn a_guess_is_put_right() {
+        let at = |term, first_index| EpochStart { term, first_index, start_offset: 20 };
+        let starts = |epochs: &Epochs| {
+            epochs.starts.iter().map(|start| (start.term, start.first_index)).collect::<Vec<_>>()
+        };
+        let mut earlier = epochs();
+        earlier.mend(&[at(2, 8), at(3, 9)], Some(at(3, 10)));
+        assert_eq!(starts(&earlier), [(2, 1), (3, 9), (5, 11)]);
+        let mut later = epochs();
+        later.mend(&[at(2, 10)], Some(at(5, 11)));
+        assert_eq!(starts(&later), [(2, 1), (5, 11)]);
+        let mut same = epochs();
+        same.mend(&[at(3, 10)], Some(at(5, 11)));
+        assert_eq!(same, epochs());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use crate::damage::DamagedRange;
 use crate::disk::DiskFile;
 use crate::flush_mark::{FlushMark, MARK_LEN, extend_headers_crc};
-use crate::footer::{Footer, FooterEpoch};
+use crate::footer::Footer;
 use crate::frame::{Chain, EntryFrame, Frame, FrameReader};
 use crate::ledger::{Checkpoint, LEDGER_ENTRIES_START, LedgerHeader, decode_entries};
 use crate::ledger_entry::LedgerEntry;
@@ -143,24 +143,8 @@ impl Examination {
 
     /// The footer that seals what was found.
     pub(crate) fn footer(&self) -> Footer {
-        let mut epochs: Vec<FooterEpoch> = Vec::new();
-        for (entry, first_slot) in self.entries.iter().zip(0..) {
-            if epochs.last().is_none_or(|last| last.term < entry.term) {
-                let start_offset = entry.base_offset;
-                epochs.push(FooterEpoch { term: entry.term, first_slot, start_offset });
-            }
-        }
-        let Extent { entry_count, log_len, next_offset, max_timestamp } = self.extent();
-        Footer {
-            epochs,
-            entry_count,
-            damaged_count: slot(self.entries.iter().filter(|entry| entry.damaged).count()),
-            log_len,
-            file_len: self.file_len,
-            next_offset,
-            max_timestamp,
-            last_term: self.chain.term.unwrap_or(0),
-        }
+        let footer = Footer::of(&self.entries, self.extent(), self.file_len);
+        Footer { last_term: self.chain.term.unwrap_or(0), ..footer }
     }
 }
 

@@ -21,6 +21,8 @@
 use bytes::{Buf, BufMut, BytesMut};
 
 use crate::ledger::slot_position;
+use crate::ledger_entry::LedgerEntry;
+use crate::segment::Extent;
 
 const MAGIC: [u8; 8] = *b"twfooter";
 const EPOCH_LEN: usize = 16;
@@ -52,6 +54,29 @@ impl Footer {
     /// The slot and the offset behind the last entry.
     pub(crate) fn end(&self) -> (u32, i64) {
         (self.entry_count, self.next_offset)
+    }
+
+    /// The footer of a segment that holds `entries`, and reaches as far as `extent`.
+    pub(crate) fn of(entries: &[LedgerEntry], extent: Extent, file_len: u64) -> Self {
+        let mut epochs: Vec<FooterEpoch> = Vec::new();
+        for (entry, first_slot) in entries.iter().zip(0..) {
+            if epochs.last().is_none_or(|last| last.term < entry.term) {
+                let start_offset = entry.base_offset;
+                epochs.push(FooterEpoch { term: entry.term, first_slot, start_offset });
+            }
+        }
+        let Extent { entry_count, log_len, next_offset, max_timestamp } = extent;
+        let damaged_count = entries.iter().filter(|entry| entry.damaged).count();
+        Footer {
+            epochs,
+            entry_count,
+            damaged_count: u32::try_from(damaged_count).unwrap_or(u32::MAX),
+            log_len,
+            file_len,
+            next_offset,
+            max_timestamp,
+            last_term: entries.last().map_or(0, |last| last.term),
+        }
     }
 
     /// The footer's bytes, to be written behind the last entry.

@@ -7,10 +7,10 @@ use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use thalweg_protocol::batch::{BatchHeader, CRC_START, HEADER_LEN, crc32c};
+use thalweg_protocol::batch::{BatchHeader, BatchView, CRC_START, HEADER_LEN, crc32c};
 
 use crate::disk::DiskFile;
-use crate::entry::InternalBody;
+use crate::entry::{Entry, InternalBody};
 use crate::flush_mark::{FlushMark, MARK_LEN, MARK_MAGIC, MARK_MAGIC_POSITION};
 
 /// Bytes read at first, and at most, to look at frames.
@@ -62,6 +62,21 @@ impl Frame {
 }
 
 impl EntryFrame {
+    /// The frame of an entry that somebody else gave, if all that it says of itself holds.
+    pub(crate) fn verify(entry: &Entry) -> Option<Self> {
+        let Entry { index, term, header, body } = entry;
+        let bytes = Bytes::from([&header[..], &body[..]].concat());
+        let batch = BatchView::parse(bytes.clone()).ok()?;
+        let framed = header.len() == HEADER_LEN && batch.header().size() == bytes.len();
+        let internal = match batch.header().attributes.is_internal() {
+            true => Some(InternalBody::parse(body)?),
+            false => None,
+        };
+        let is_own = internal.as_ref().is_none_or(|body| body.index == *index);
+        let frame = Self::decode(&bytes, *batch.header(), internal)?;
+        (framed && is_own && frame.term == *term).then_some(frame)
+    }
+
     fn decode(bytes: &[u8], header: BatchHeader, internal: Option<InternalBody>) -> Option<Self> {
         let term = u32::try_from(header.partition_leader_epoch).ok()?;
         let (covered, size) = (bytes.get(CRC_START..)?, u32::try_from(bytes.len()).ok()?);

@@ -34,10 +34,12 @@ use crate::progress::Progress;
 use crate::queue::{Ending, PendingEntry, WriteQueue};
 use crate::reader::{self, Wanted};
 use crate::recovery::{self, RecoveryReport};
+use crate::repair::RepairError;
+use crate::scrub::ScrubPosition;
 use crate::segment::Segment;
 use crate::shared::{LogShared, add};
 use crate::state::LogState;
-use crate::{retention, timestamps, writer};
+use crate::{repair, retention, scrub, timestamps, writer};
 
 /// Whose log it is. Seeds every checksum of the ledger, so that a file in the wrong place never
 /// validates.
@@ -486,7 +488,42 @@ impl Log {
         retention::advance(self, 0, index).await
     }
 
-    /// Damage known now: found by recovery or by reads.
+    // Damage ----------------------------------------------------------------------------------
+
+    /// Verifies the next piece of the sealed segments, about `max_bytes` of it but at least one
+    /// entry: the ledger, the headers by the ledger, the bodies by their own checksums. Gives where
+    /// to go on ([`ScrubPosition::START`] when all has been looked at) and the damage that is news;
+    /// reads know of it from then on. A ledger that is damaged is rebuilt.
+    ///
+    /// Reads through the disk, so that it finds what a mapping or the tail cache would hide, and
+    /// holds up neither writers nor readers.
+    pub async fn scrub(
+        &self,
+        from: ScrubPosition,
+        max_bytes: usize,
+    ) -> Result<(ScrubPosition, Vec<DamagedRange>), ReadError> {
+        scrub::scrub(self, from, max_bytes).await
+    }
+
+    /// Puts back damaged entries that a peer has given: those of `range`, which [`Log::damage`]
+    /// names, from its first on; all of them, or as many as there is memory for. Each is verified
+    /// before anything is written. When this returns they are durable and read again, and
+    /// [`Log::damage`] names only what is left. For a range in which no entry was hit there is
+    /// nothing to give: what was hit is needed by nobody, and the range is forgotten.
+    ///
+    /// A missing stretch before the log's first index cannot be filled: the log begins behind it.
+    ///
+    /// # Errors
+    /// [`RepairError`]. A crash or a failure on the way leaves the range damaged.
+    pub async fn repair(
+        &self,
+        range: DamagedRange,
+        entries: Vec<Entry>,
+    ) -> Result<(), RepairError> {
+        repair::repair(self, &range, &entries).await
+    }
+
+    /// Damage known now: found by recovery, by reads, or by scrubbing.
     pub fn damage(&self) -> Vec<DamagedRange> {
         let state = self.state.borrow();
         let in_segments = state.segments.iter().flat_map(|segment| segment.damage());

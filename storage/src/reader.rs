@@ -217,7 +217,10 @@ pub(crate) fn before_damage(
     };
     let first = placed.iter().enumerate().find_map(|(at, found)| Some((at, damage(found)?)));
     match first {
-        Some((0, range)) => return Err(ColdError::Failed(ReadError::Damaged(range))),
+        Some((0, range)) => {
+            segment.add_damage(range.clone());
+            return Err(ColdError::Failed(ReadError::Damaged(range)));
+        }
         Some((at, _)) => placed.truncate(at),
         None => {}
     }

@@ -92,7 +92,7 @@ async fn find_segments(open: &OpenLog, start: LogStart) -> Result<Vec<FoundSegme
     let OpenLog { disk, dir, identity, .. } = open;
     let mut found: BTreeMap<(u64, i64), FoundSegment> = BTreeMap::new();
     for entry in disk.list_dir(dir).await? {
-        if entry.name.ends_with(".idx.tmp") {
+        if entry.name.ends_with(".idx.tmp") || entry.name.ends_with(".log.tmp") {
             disk.remove_file(&dir.join(&entry.name)).await?;
         }
         let Some((key, file)) = SegmentKey::parse_name(*identity, &entry.name) else { continue };

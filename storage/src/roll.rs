@@ -51,6 +51,7 @@ impl Writer {
         let at = slot_position(active.slots);
         self.insist(|| ledger.write_at(at, vec![footer.clone()])).await?;
         ledger.sync_all().await?;
+        active.segment.set_being_written(false);
         Ok(())
     }
 

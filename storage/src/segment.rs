@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::damage::DamagedRange;
 use crate::log::LogIdentity;
+use crate::repair::Mended;
 
 /// Which segment of which log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,6 +91,8 @@ pub(crate) struct Segment {
     pub(crate) log_path: PathBuf,
     pub(crate) ledger_path: PathBuf,
     extent: Cell<Extent>,
+    /// Whether the writer has the files open.
+    writing: Cell<bool>,
     /// Counts the cuts: bytes read before one mean nothing after it.
     generation: Cell<u64>,
     damaged: RefCell<Vec<DamagedRange>>,
@@ -104,6 +107,7 @@ impl Segment {
             log_path: key.log_path(dir),
             ledger_path: key.ledger_path(dir),
             extent: Cell::new(extent),
+            writing: Cell::new(false),
             generation: Cell::new(0),
             damaged: RefCell::default(),
         }
@@ -120,6 +124,14 @@ impl Segment {
     /// The index after the last entry written.
     pub(crate) fn next_index(&self) -> u64 {
         self.key.base_index + u64::from(self.extent.get().entry_count)
+    }
+
+    pub(crate) fn is_being_written(&self) -> bool {
+        self.writing.get()
+    }
+
+    pub(crate) fn set_being_written(&self, writing: bool) {
+        self.writing.set(writing);
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -144,6 +156,28 @@ impl Segment {
             damaged.push(range);
         }
         news
+    }
+
+    /// Forgets damage that has been repaired; keeps what is left of ranges on either side.
+    pub(crate) fn mend(&self, mended: &Mended) {
+        let Mended { indexes, offsets, positions } = mended;
+        let mut damaged = self.damaged.borrow_mut();
+        for range in std::mem::take(&mut *damaged) {
+            let is_framing = range.indexes.is_empty();
+            let left = |rest: &DamagedRange| match is_framing {
+                true => !rest.positions.is_empty(),
+                false => !rest.indexes.is_empty(),
+            };
+            let mut front = range.clone();
+            front.truncate(indexes.start, offsets.start, positions.start);
+            let back = DamagedRange {
+                indexes: range.indexes.start.max(indexes.end)..range.indexes.end,
+                offsets: range.offsets.start.max(offsets.end)..range.offsets.end,
+                positions: range.positions.start.max(positions.end)..range.positions.end,
+                path: range.path,
+            };
+            damaged.extend([front, back].into_iter().filter(left));
+        }
     }
 
     pub(crate) fn damage(&self) -> Vec<DamagedRange> {

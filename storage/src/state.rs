@@ -13,7 +13,7 @@ use thalweg_protocol::batch::{BatchHeader, HEADER_LEN};
 use crate::damage::DamagedRange;
 use crate::entry::{Entry, InternalBody};
 use crate::epochs::{EpochStart, Epochs};
-use crate::frame::Chain;
+use crate::frame::{Chain, EntryFrame};
 use crate::log::EntryMeta;
 use crate::segment::Segment;
 use crate::tail_cache::TailCache;
@@ -178,6 +178,32 @@ impl LogState {
         self.last_index = from_index - 1;
         self.next_offset = first.base_offset;
         self.last_term = self.epochs.latest().or(self.prev_term).unwrap_or(0);
+    }
+
+    /// What is known of the entries from `first_index` on was a guess, or nothing: it is this.
+    pub(crate) fn mend_entries(&mut self, first_index: u64, frames: &[EntryFrame]) {
+        let mut stretch = Vec::with_capacity(frames.len());
+        let mut next_offset = self.next_offset;
+        for (frame, index) in frames.iter().zip(first_index..) {
+            let base_offset = frame.header.base_offset;
+            let offset_count = frame.offset_count();
+            let meta = EntryMeta { term: frame.term, base_offset, offset_count, size: frame.size };
+            next_offset = meta.next_offset();
+            let start_offset = base_offset;
+            stretch.push(EpochStart { term: frame.term, first_index: index, start_offset });
+            let at = index.checked_sub(self.recent_first_index());
+            let at = at.and_then(|at| usize::try_from(at).ok());
+            if let Some(recent) = at.and_then(|at| self.recent.get_mut(at)) {
+                recent.meta = meta;
+            }
+        }
+        let end = first_index + frames.len() as u64;
+        let next = self.term(end).map(|term| EpochStart {
+            term,
+            first_index: end,
+            start_offset: next_offset,
+        });
+        self.epochs.mend(&stretch, next);
     }
 
     /// Forgets the metadata of what is applied and not in the tail cache.

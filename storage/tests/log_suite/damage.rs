@@ -13,7 +13,7 @@ use thalweg_storage::{LogConfig, ReadError};
 use crate::harness::*;
 
 /// A log of three segments and two terms with a log start, as its files.
-async fn sample(close: bool) -> (Files, Model) {
+pub(crate) async fn sample(close: bool) -> (Files, Model) {
     let mut rig = Rig::new(SimDisk::new(1));
     rig.config = LogConfig { segment_bytes_max: 700, ..small_config() };
     let OpenRig { log, .. } = rig.open().await;
@@ -38,7 +38,7 @@ async fn sample(close: bool) -> (Files, Model) {
 }
 
 /// What a reader finds, batch by batch: intact, or damaged.
-async fn survey(rig: &Rig, model: &Model, what: &str) -> BTreeMap<i64, bool> {
+pub(crate) async fn survey(rig: &Rig, model: &Model, what: &str) -> BTreeMap<i64, bool> {
     let open = rig.open().await;
     let log = &open.log;
     let mut found = BTreeMap::new();
@@ -77,7 +77,7 @@ async fn survey(rig: &Rig, model: &Model, what: &str) -> BTreeMap<i64, bool> {
 }
 
 /// A rig with these files.
-async fn rig_with(files: &Files) -> Rig {
+pub(crate) async fn rig_with(files: &Files) -> Rig {
     let mut rig = Rig::new(disk_with(files, std::path::Path::new("topics/t/3")).await);
     rig.config = LogConfig { segment_bytes_max: 700, ..small_config() };
     rig.without_tail_cache()

@@ -9,6 +9,7 @@ mod full_disk;
 mod harness;
 mod model;
 mod offline;
+mod repair;
 mod retention;
 mod timestamps;
 mod wreckage;
