@@ -95,6 +95,8 @@ pub struct Limits {
     pub tail_cache_bytes: usize,
     /// Segment files mapped at once.
     pub maps_max: usize,
+    /// How fast each shard verifies what lies on disk.
+    pub scrub_bytes_per_second: u64,
     /// Free disk space below which writes are refused.
     pub disk_reserve_bytes: u64,
     /// How long a stopping broker waits for its requests to be answered.
@@ -166,6 +168,7 @@ impl Default for Limits {
             tail_cache_bytes: 128 << 20,
             // The kernel's own default allows 65,530 maps a process, which others need too.
             maps_max: 16_384,
+            scrub_bytes_per_second: 4 << 20,
             disk_reserve_bytes: 512 << 20,
             shutdown_drain_ms: 10_000,
         }

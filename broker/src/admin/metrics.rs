@@ -191,6 +191,11 @@ impl Metrics {
         self.stripe.damaged_ranges.add(1);
     }
 
+    /// A damaged range was put back from another replica.
+    pub fn on_damage_healed(&self) {
+        self.stripe.healed_ranges.add(1);
+    }
+
     /// A partition was recovered: so much of a torn tail was cut, and so many ledgers were rebuilt.
     pub fn on_recovered(&self, cut_bytes: u64, ledgers_rebuilt: u64) {
         self.stripe.recovery_cut_bytes.add(cut_bytes);

@@ -320,6 +320,15 @@ pub static KEYS: &[Key] = &[
          vm.max_map_count, 65,530 by default."
     ),
     number!(
+        "limits.scrub_bytes_per_second",
+        Bytes,
+        1,
+        true,
+        limits.scrub_bytes_per_second,
+        "How many bytes of sealed segments each thread verifies a second, over and over. Damage is \
+         reported, and healed from another replica if there is one."
+    ),
+    number!(
         "limits.disk_reserve_bytes",
         Bytes,
         0,

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::frame::{self, FRAME_BYTES_MAX};
 use super::handshake::{self, HandshakeError, Hello, Purpose, Welcome};
 use super::network::Stream;
-use super::transport::{decode_leaders, kind};
+use super::transport::{decode_ask, decode_leaders, kind};
 use crate::forming::answer_form;
 use crate::replication::outgoing::GroupMessage;
 use crate::replication::wire;
@@ -139,8 +139,22 @@ async fn take(
             if !messages.iter().all(own) {
                 return Err("a message in somebody else's name".to_owned());
             }
-            deliver(messages, shard).await;
+            deliver(messages, shard, Shard::on_group_message).await;
             Ok(())
+        }
+        kind::GIVE => {
+            let given = wire::decode(payload).map_err(|error| error.to_string())?;
+            deliver(given, shard, Shard::on_given).await;
+            Ok(())
+        }
+        kind::ASK => {
+            let ask = decode_ask(&payload).ok_or("a request for entries cut short")?;
+            let (owner, from) = (shard.owner_of(ask.group), hello.node);
+            let asked = shard.node.router.start(shard, owner, move |shard| {
+                shard.on_asked(from, ask);
+                std::future::ready(())
+            });
+            asked.await.map(drop).map_err(|gone| gone.to_string())
         }
         kind::LEADERS => {
             let leaders = decode_leaders(&payload).ok_or("announcements cut short")?;
@@ -153,12 +167,16 @@ async fn take(
 }
 
 /// Gives messages to the shards that own their groups.
-async fn deliver(messages: Vec<GroupMessage>, shard: &Rc<Shard>) {
+async fn deliver(
+    messages: Vec<GroupMessage>,
+    shard: &Rc<Shard>,
+    take: fn(&Rc<Shard>, GroupMessage),
+) {
     let mut elsewhere: HashMap<ShardId, Vec<GroupMessage>> = HashMap::new();
     for message in messages {
         let owner = shard.owner_of(message.group);
         if owner == shard.id {
-            shard.on_group_message(message);
+            take(shard, message);
         } else {
             elsewhere.entry(owner).or_default().push(message);
         }
@@ -166,7 +184,7 @@ async fn deliver(messages: Vec<GroupMessage>, shard: &Rc<Shard>) {
     for (owner, messages) in elsewhere {
         let started = shard.node.router.start(shard, owner, move |shard| {
             for message in messages {
-                shard.on_group_message(message);
+                take(shard, message);
             }
             std::future::ready(())
         });

@@ -22,7 +22,7 @@ use super::frame;
 use super::handshake::{self, Hello, Purpose};
 use super::network::{BoxedStream, Network};
 use crate::controller::leaders::Leader;
-use crate::replication::outgoing::GroupMessage;
+use crate::replication::outgoing::{Ask, GroupMessage};
 use crate::replication::wire;
 use crate::shard::Shard;
 
@@ -34,6 +34,10 @@ pub(crate) mod kind {
     pub(crate) const LEADERS: u8 = 17;
     /// Between controllers, as JSON.
     pub(crate) const CONTROL: u8 = 18;
+    /// A damaged replica asks for entries.
+    pub(crate) const ASK: u8 = 19;
+    /// The entries, in the form of Raft messages.
+    pub(crate) const GIVE: u8 = 20;
 }
 
 /// Bytes that may wait for a broker; more than that is forgotten.
@@ -75,6 +79,12 @@ impl Transport {
             for node in shard.node.other_brokers() {
                 self.send(shard, node, kind::LEADERS, vec![frame.clone()]);
             }
+        }
+        for (node, ask) in outgoing.take_asked() {
+            self.send(shard, node, kind::ASK, vec![encode_ask(ask)]);
+        }
+        for (node, given) in outgoing.take_given() {
+            self.send(shard, node, kind::GIVE, wire::encode(&[given]));
         }
         let messages = outgoing.take();
         if messages.is_empty() {
@@ -263,6 +273,29 @@ async fn open(
     Ok(stream)
 }
 
+/// A request for entries: topic id, partition, first index, index after the last.
+fn encode_ask(ask: Ask) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(ASK_BYTES);
+    bytes.put_slice(ask.group.topic.as_bytes());
+    bytes.put_i32(ask.group.partition);
+    bytes.put_u64(ask.low);
+    bytes.put_u64(ask.high);
+    bytes.freeze()
+}
+
+const ASK_BYTES: usize = 36;
+
+/// Reads a request for entries; `None` if it is not as long as one.
+pub(crate) fn decode_ask(bytes: &Bytes) -> Option<Ask> {
+    let (topic, rest) = bytes.split_first_chunk::<16>()?;
+    let (partition, rest) = rest.split_first_chunk::<4>()?;
+    let (low, rest) = rest.split_first_chunk::<8>()?;
+    let high = <&[u8; 8]>::try_from(rest).ok()?;
+    let partition = i32::from_be_bytes(*partition);
+    let group = GroupId { topic: uuid::Uuid::from_bytes(*topic), partition };
+    Some(Ask { group, low: u64::from_be_bytes(*low), high: u64::from_be_bytes(*high) })
+}
+
 /// Who leads which partition: a count (u32) and, for each, topic id, partition, broker, epoch.
 fn encode_leaders(leaders: &[(GroupId, Leader)]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(4 + leaders.len() * LEADER_BYTES);
@@ -299,6 +332,17 @@ pub(crate) fn decode_leaders(bytes: &Bytes) -> Option<Vec<(uuid::Uuid, i32, Lead
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_for_entries_comes_back_and_a_cut_one_is_refused() {
+        let group = GroupId { topic: uuid::Uuid::from_u128(5), partition: 3 };
+        let ask = Ask { group, low: 17, high: 90 };
+        let bytes = encode_ask(ask);
+        assert_eq!(decode_ask(&bytes), Some(ask));
+        for len in 0..bytes.len() {
+            assert_eq!(decode_ask(&bytes.slice(..len)), None);
+        }
+    }
 
     #[test]
     fn announcements_come_back_and_cut_ones_are_refused() {

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use thalweg_protocol::batch::BatchHeader;
 use thalweg_storage::entry::Entry;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::append::InFlight;
@@ -91,8 +92,14 @@ impl Partition {
     fn load_and_apply(self: &Rc<Self>, from: u64) {
         let partition = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let to = partition.state.borrow().commit + 1;
-            let loaded = partition.log.entries(from, to, LOAD_BYTES).await;
+            let since = Instant::now();
+            let loaded = loop {
+                let to = partition.state.borrow().commit + 1;
+                match partition.log.entries(from, to, LOAD_BYTES).await {
+                    Err(_) if partition.wait_for_healing(since).await => {}
+                    loaded => break loaded,
+                }
+            };
             let _abort = AbortOnPanic("partition apply");
             let mut readable = 0;
             match loaded {

@@ -13,6 +13,7 @@ mod append;
 mod apply;
 pub(crate) mod error;
 pub(crate) mod fetch_wait;
+mod heal;
 mod offsets;
 pub(crate) mod producers;
 mod read;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use thalweg_storage::ScrubPosition;
 use thalweg_storage::disk::Disk;
 use thalweg_storage::error::{OpenError, WriteError};
 use thalweg_storage::log::{Log, LogEvent, LogIdentity, OpenLog};
@@ -120,6 +122,11 @@ struct State {
     unsaved: snapshot::Unsaved,
     /// Records below are deleted; a replica that came late may have to delete them yet.
     log_start_floor: i64,
+    /// How far the log has been verified in this round.
+    scrubbed: ScrubPosition,
+    healing: heal::Healing,
+    /// Nothing may be begun any more.
+    closed: bool,
     /// How often in a row the preferred leader was found able to lead.
     preferred_seen: u32,
 }
@@ -195,6 +202,9 @@ impl Partition {
             waiters: Waiters::default(),
             unsaved: snapshot::Unsaved::default(),
             log_start_floor,
+            scrubbed: ScrubPosition::START,
+            healing: heal::Healing::default(),
+            closed: false,
             preferred_seen: 0,
         };
         let (group, state) = (RefCell::new(group), RefCell::new(state));
@@ -382,8 +392,13 @@ impl Partition {
         self.log.delete().await
     }
 
+    fn is_closed(&self) -> bool {
+        self.state.borrow().closed
+    }
+
     fn on_leadership_lost_for_good(&self) {
         let mut state = self.state.borrow_mut();
+        state.closed = true;
         state.role = Role::Following;
         for in_flight in state.in_flight.drain(..) {
             in_flight.finish(&Err(PartitionError::OutcomeUnknown));

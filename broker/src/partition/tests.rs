@@ -1,6 +1,7 @@
 //! Replicas of one partition on several brokers in one event loop: their groups talk through the
 //! wire's form over links that can be cut, on simulated disks and a clock that jumps.
 
+mod heal;
 mod members;
 mod replicas;
 mod storm;
@@ -123,6 +124,9 @@ impl World {
             for turn in 0_u32.. {
                 sleep(TICK).await;
                 ticking.tick();
+                if turn % 10 == 0 {
+                    ticking.look_for_damage();
+                }
                 if turn % 10 == 0
                     && let Some(finished) = ticking.pursue_assignment(false)
                 {
@@ -138,6 +142,23 @@ impl World {
         loop {
             env.scheduler.take().await;
             partition.step();
+            for (to, ask) in env.outgoing.take_asked() {
+                if !self.cut.borrow().contains(&(env.node, to))
+                    && let Some(asked) = self.partition(to)
+                {
+                    asked.on_asked(env.node, ask.low, ask.high);
+                }
+            }
+            for (to, given) in env.outgoing.take_given() {
+                if !self.cut.borrow().contains(&(env.node, to))
+                    && let Some(partition) = self.partition(to)
+                {
+                    let bytes = Bytes::from(wire::encode(&[given]).concat());
+                    for given in wire::decode(bytes).expect("what was encoded can be decoded") {
+                        partition.on_given(given.entries);
+                    }
+                }
+            }
             for (to, message) in env.outgoing.take() {
                 // Longer than a turn: messages of several turns are under way at once.
                 let (world, from) = (Rc::clone(&self), env.node);

@@ -65,6 +65,8 @@ pub(crate) struct Group {
     members: Members,
     /// This broker is to lead if nobody does.
     preferred: bool,
+    /// This broker neither votes nor stands for election.
+    abstains: bool,
     /// Nobody else is a member: there is nobody to wait for, and nobody to beat for.
     alone: bool,
     unpersisted: VecDeque<Unpersisted>,
@@ -155,6 +157,7 @@ impl Group {
             outgoing: open.outgoing,
             preferred: preferred && members.voters.contains(&node),
             members,
+            abstains: false,
             alone,
             unpersisted: VecDeque::new(),
             vote_saved: Rc::new(Cell::new(0)),
@@ -242,6 +245,9 @@ impl Group {
             return;
         }
         self.ticks += 1;
+        if self.abstains && self.raw.raft.state != StateRole::Leader {
+            return;
+        }
         if self.raw.tick() {
             self.scheduler.schedule(self.id);
         }
@@ -265,6 +271,10 @@ impl Group {
                     return Received::Install(Box::new(GroupMessage { group, message, entries }));
                 }
             }
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote if self.abstains => {
+                return Received::Taken;
+            }
+            MessageType::MsgTimeoutNow if self.abstains => return Received::Taken,
             MessageType::MsgHeartbeat => {
                 // A log that was written with write caching may have lost what it had confirmed.
                 message.commit = message.commit.min(self.raw.raft.raft_log.last_index());
@@ -539,6 +549,22 @@ impl Group {
         }
         self.raw.store().forget_fetched();
         self.scheduler.schedule(self.id);
+    }
+
+    /// Sends entries that another replica has asked for, outside of Raft. `low` is the index of the
+    /// first.
+    pub(crate) fn give(&mut self, node: i32, low: u64, entries: Vec<Entry>) {
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgAppend);
+        (message.from, message.to) = (self.raw.raft.id, RaftId::of(node).0);
+        message.index = low.saturating_sub(1);
+        self.outgoing.give(node, GroupMessage { group: self.id, message, entries });
+        self.scheduler.schedule(self.id);
+    }
+
+    /// Whether this broker keeps out of elections from now on: it misses something.
+    pub(crate) fn abstain(&mut self, abstain: bool) {
+        self.abstains = abstain;
     }
 
     /// Every other member, as this leader sees it.

@@ -42,6 +42,18 @@ impl GroupMessage {
 pub(crate) struct Outgoing {
     messages: RefCell<Vec<(i32, GroupMessage)>>,
     leaders: RefCell<Vec<(GroupId, Leader)>>,
+    asked: RefCell<Vec<(i32, Ask)>>,
+    given: RefCell<Vec<(i32, GroupMessage)>>,
+}
+
+/// Entries that a damaged replica wants from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) group: GroupId,
+    /// The first index.
+    pub(crate) low: u64,
+    /// The index after the last.
+    pub(crate) high: u64,
 }
 
 impl Outgoing {
@@ -58,6 +70,26 @@ impl Outgoing {
     /// Takes the announcements.
     pub(crate) fn take_leaders(&self) -> Vec<(GroupId, Leader)> {
         self.leaders.take()
+    }
+
+    /// Adds a request for entries to `node`.
+    pub(crate) fn ask(&self, node: i32, group: GroupId, low: u64, high: u64) {
+        self.asked.borrow_mut().push((node, Ask { group, low, high }));
+    }
+
+    /// Takes the requests for entries.
+    pub(crate) fn take_asked(&self) -> Vec<(i32, Ask)> {
+        self.asked.take()
+    }
+
+    /// Adds entries that `node` has asked for.
+    pub(super) fn give(&self, node: i32, message: GroupMessage) {
+        self.given.borrow_mut().push((node, message));
+    }
+
+    /// Takes the entries that others have asked for.
+    pub(crate) fn take_given(&self) -> Vec<(i32, GroupMessage)> {
+        self.given.take()
     }
 
     /// Takes all messages, in the order of adding.

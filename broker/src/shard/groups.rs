@@ -12,7 +12,7 @@ use crate::controller::CONTROLLER_GROUP;
 use crate::controller::leaders::Leader;
 use crate::partition::Partition;
 use crate::replication::group::Received;
-use crate::replication::outgoing::GroupMessage;
+use crate::replication::outgoing::{Ask, GroupMessage};
 
 impl Shard {
     /// The shard of this broker that owns a group.
@@ -43,6 +43,20 @@ impl Shard {
         };
         if let Received::Install(message) = partition.receive(message) {
             self.install(&partition, *message);
+        }
+    }
+
+    /// Takes entries that one of this shard's partitions has asked for.
+    pub(crate) fn on_given(self: &Rc<Self>, given: GroupMessage) {
+        if let Ok(partition) = self.partition(given.group.topic, given.group.partition) {
+            partition.on_given(given.entries);
+        }
+    }
+
+    /// Another broker's replica is damaged and asks for entries.
+    pub(crate) fn on_asked(self: &Rc<Self>, from: i32, ask: Ask) {
+        if let Ok(partition) = self.partition(ask.group.topic, ask.group.partition) {
+            partition.on_asked(from, ask.low, ask.high);
         }
     }
 

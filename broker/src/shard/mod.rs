@@ -34,6 +34,10 @@ use crate::replication::config::TICK;
 
 /// Ticks between two looks at what is to be done about members: half a second.
 const LOOK_EVERY_TICKS: u32 = 10;
+/// Bytes verified at a time.
+const SCRUB_PIECE_BYTES: usize = 1 << 20;
+/// How long to rest when everything has been verified.
+const SCRUB_ROUND_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
 /// How often a shard that hands over looks whether that is done.
 const HAND_OVER_POLL: std::time::Duration = std::time::Duration::from_millis(10);
 
@@ -186,6 +190,7 @@ impl Shard {
 
     /// Lets every partition that leads take its next step towards its assignment.
     fn pursue_assignments(self: &Rc<Self>, partitions: &[Rc<Partition>]) {
+        partitions.iter().for_each(Partition::look_for_damage);
         let balance = self.node.config().kafka.auto_leader_rebalance;
         for command in
             partitions.iter().filter_map(|partition| partition.pursue_assignment(balance))
@@ -241,6 +246,21 @@ impl Shard {
             for partition in self.open_partitions() {
                 partition.retain(expiration_ms).await;
             }
+        }
+    }
+
+    /// Verifies everything on disk, over and over, at no more than the configured rate.
+    async fn scrub(self: Rc<Self>) {
+        loop {
+            for partition in self.open_partitions() {
+                while partition.scrub(SCRUB_PIECE_BYTES).await {
+                    let rate = self.node.config().limits.scrub_bytes_per_second.max(1);
+                    let micros = u64::try_from(SCRUB_PIECE_BYTES).unwrap_or(0) * 1_000_000 / rate;
+                    tokio::time::sleep(std::time::Duration::from_micros(micros)).await;
+                }
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(SCRUB_ROUND_PAUSE).await;
         }
     }
 

@@ -112,6 +112,7 @@ async fn serve(start: ShardStart) {
     spawn_local(run_jobs(Rc::clone(&shard), jobs));
     spawn_local(Rc::clone(&shard).tick());
     spawn_local(Rc::clone(&shard).retain());
+    spawn_local(Rc::clone(&shard).scrub());
     spawn_local(sample(Rc::clone(&shard), stats));
     spawn_local(Rc::clone(&shard).follow_images(ready));
     if id == ShardId(0) {

@@ -213,8 +213,13 @@ impl Page {
     fn damage(&mut self, shared: &Shared) {
         self.counter(
             "thalweg_log_damaged_ranges",
-            "Ranges of logs found damaged, at start or by a read.",
+            "Ranges of logs found damaged: at start, by a read, or by scrubbing.",
             sum(shared, |stripe| &stripe.damaged_ranges),
+        );
+        self.counter(
+            "thalweg_log_healed_ranges",
+            "Damaged ranges of logs that were put back from another replica.",
+            sum(shared, |stripe| &stripe.healed_ranges),
         );
         self.counter(
             "thalweg_recovery_cut_bytes",
