@@ -7,8 +7,12 @@
 
 pub mod broker;
 pub mod bystander;
+pub mod cluster;
+pub mod cluster_load;
 pub mod history;
+pub mod leader;
 pub mod load;
+pub mod log_history;
 pub mod mount;
 pub mod process;
 pub mod storm;

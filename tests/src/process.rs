@@ -19,6 +19,14 @@ pub struct BrokerProcess {
     stderr: File,
 }
 
+/// A broker process that does not serve yet: it may wait for others. Killed when dropped.
+#[derive(Debug)]
+pub struct StartingBroker {
+    /// Until it serves.
+    child: Option<Child>,
+    stderr: File,
+}
+
 impl BrokerProcess {
     /// Runs `binary serve` on `data_dir` with `settings`, which are written as after `--set`.
     /// Returns when it leads its partitions, or with what it said on stderr if it ended instead.
@@ -44,29 +52,11 @@ impl BrokerProcess {
         data_dir: &Path,
         arguments: &[impl AsRef<OsStr>],
     ) -> Result<BrokerProcess, String> {
-        // A file and not a pipe, so that nobody must read along.
-        let stderr = tempfile::tempfile().expect("a temporary file");
         let mut command = Command::new(binary);
         command.args(["--output", "json", "serve", "--listen", "127.0.0.1:0"]);
         command.args(["--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
         command.args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        command.stderr(stderr.try_clone().expect("a second handle"));
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{binary}: {error}"));
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
-        if line.is_empty() {
-            child.wait().expect("the process can be waited for");
-            return Err(text(&stderr));
-        }
-        let announced: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
-        let address = |of: &str| {
-            let address = announced[of].as_str().and_then(|address| address.parse().ok());
-            address.unwrap_or_else(|| panic!("no address of {of} in {line}"))
-        };
-        let (address, admin_address) = (address("clients"), address("admin"));
-        Ok(BrokerProcess { child, address, admin_address, stderr })
+        StartingBroker::spawn(command).wait()
     }
 
     /// Where it listens.
@@ -106,6 +96,14 @@ impl BrokerProcess {
         text(&self.stderr)
     }
 
+    /// The file it writes to on stderr, to be read with [`text`] when the process has ended.
+    ///
+    /// # Panics
+    /// If this process may open no more files.
+    pub fn stderr_file(&self) -> File {
+        self.stderr.try_clone().expect("a second handle")
+    }
+
     /// Ends it at once (SIGKILL).
     pub fn kill(mut self) {
         self.end();
@@ -137,6 +135,59 @@ impl BrokerProcess {
     }
 }
 
+impl StartingBroker {
+    /// Runs a command that is to be a broker, which announces itself in JSON.
+    ///
+    /// # Panics
+    /// If the process cannot be run.
+    pub fn spawn(mut command: Command) -> StartingBroker {
+        // A file and not a pipe, so that nobody must read along.
+        let stderr = tempfile::tempfile().expect("a temporary file");
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(stderr.try_clone().expect("a second handle"));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        StartingBroker { child: Some(child), stderr }
+    }
+
+    /// What it has said on stderr so far.
+    pub fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+
+    /// Waits until it serves, or returns what it said on stderr if it ended instead.
+    ///
+    /// # Panics
+    /// If it announces something else than a broker does.
+    pub fn wait(mut self) -> Result<BrokerProcess, String> {
+        let child = self.child.as_mut().expect("it has been started and not waited for");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
+        if line.is_empty() {
+            child.wait().expect("the process can be waited for");
+            return Err(text(&self.stderr));
+        }
+        let announced: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
+        let address = |of: &str| {
+            let address = announced[of].as_str().and_then(|address| address.parse().ok());
+            address.unwrap_or_else(|| panic!("no address of {of} in {line}"))
+        };
+        let (address, admin_address) = (address("clients"), address("admin"));
+        let child = self.child.take().expect("it has been started and not waited for");
+        let stderr = self.stderr.try_clone().expect("a second handle");
+        Ok(BrokerProcess { child, address, admin_address, stderr })
+    }
+}
+
+impl Drop for StartingBroker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 impl Drop for BrokerProcess {
     fn drop(&mut self) {
         self.end();
@@ -144,7 +195,10 @@ impl Drop for BrokerProcess {
 }
 
 /// The whole file, read without moving the position at which the child writes.
-fn text(file: &File) -> String {
+///
+/// # Panics
+/// If it cannot be read.
+pub fn text(file: &File) -> String {
     let len = file.metadata().map_or(0, |metadata| metadata.len());
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     file.read_exact_at(&mut bytes, 0).expect("a file of this length");

@@ -37,6 +37,20 @@ const FETCH_BYTES: i32 = 4 << 20;
 /// # Panics
 /// If the broker does not.
 pub fn create(wire: &mut Wire, name: &str, partitions: i32, configs: &[(&str, &str)]) -> TopicId {
+    create_replicated(wire, name, partitions, 1, configs)
+}
+
+/// Creates a topic of so many replicas.
+///
+/// # Panics
+/// If the broker does not.
+pub fn create_replicated(
+    wire: &mut Wire,
+    name: &str,
+    partitions: i32,
+    replication_factor: i16,
+    configs: &[(&str, &str)],
+) -> TopicId {
     let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
         name: KafkaStr::copied_from(name),
         value: Some(KafkaStr::copied_from(value)),
@@ -45,7 +59,7 @@ pub fn create(wire: &mut Wire, name: &str, partitions: i32, configs: &[(&str, &s
     let topic = CreatableTopic {
         name: KafkaStr::copied_from(name),
         num_partitions: partitions,
-        replication_factor: 1,
+        replication_factor,
         configs: configs.iter().map(config).collect(),
         ..Default::default()
     };

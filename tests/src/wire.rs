@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use bytes::Bytes;
 use thalweg_protocol::{Message, Reader, Request, ResponseHeader, encode_request};
@@ -18,7 +19,12 @@ pub struct Wire {
 impl Wire {
     /// Connects.
     pub fn connect(address: SocketAddr) -> io::Result<Wire> {
-        let stream = TcpStream::connect(address)?;
+        Self::connect_within(address, PATIENCE)
+    }
+
+    /// Connects, or gives up after `limit`.
+    pub fn connect_within(address: SocketAddr, limit: Duration) -> io::Result<Wire> {
+        let stream = TcpStream::connect_timeout(&address, limit)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
