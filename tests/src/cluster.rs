@@ -137,22 +137,33 @@ impl Cluster {
         self.restart(node);
     }
 
-    /// The command that runs a member.
-    pub fn command(&self, node: i32) -> Command {
+    /// Changes a setting of one broker, for its next start.
+    pub fn set(&mut self, node: i32, key: &str, value: &str) {
+        let settings = &mut self.member_mut(node).site.settings;
+        settings.retain(|(known, _)| known != key);
+        settings.push((key.to_owned(), value.to_owned()));
+    }
+
+    fn command(&self, node: i32) -> Command {
         let Member { site, joins, .. } = self.member(node);
+        match joins {
+            Some(through) => self.command_at(site, &["--join", through]),
+            None => self.command_at(site, &["--seeds", &self.seeds]),
+        }
+    }
+
+    /// The command that runs a broker there, member or not, which finds its cluster as `finding`
+    /// says.
+    pub fn command_at(&self, site: &Site, finding: &[&str]) -> Command {
         let mut words = site.inside.clone();
         words.push(self.binary.clone());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
-        command.args(["--output", "json", "serve", "--node-id", &node.to_string()]);
+        command.args(["--output", "json", "serve", "--node-id", &site.node.to_string()]);
         command.args(["--listen", &site.clients().to_string()]);
         command.args(["--node-listen", &site.brokers().to_string()]);
         command.args(["--admin-listen", &format!("{}:9292", site.ip)]);
-        command.arg("--data-dir").arg(&site.data_dir);
-        match joins {
-            Some(through) => command.args(["--join", through]),
-            None => command.args(["--seeds", &self.seeds]),
-        };
+        command.arg("--data-dir").arg(&site.data_dir).args(finding);
         for (key, value) in self.settings.iter().chain(&site.settings) {
             command.args(["--set", &format!("{key}={value}")]);
         }
@@ -165,15 +176,14 @@ impl Cluster {
     /// If one does not start.
     pub fn start_all(&mut self) {
         let down: Vec<i32> = self.nodes().filter(|node| !self.is_running(*node)).collect();
-        let starting: Vec<_> = down
-            .iter()
-            .map(|node| (*node, StartingBroker::spawn(self.command(*node))))
-            .collect();
+        let starting: Vec<_> =
+            down.iter().map(|node| (*node, StartingBroker::spawn(self.command(*node)))).collect();
         for (node, starting) in starting {
             let process = starting.wait();
             let process = process.unwrap_or_else(|said| panic!("broker {node}: {said}"));
             self.member_mut(node).process = Some(process);
         }
+        self.wait_registered();
     }
 
     /// Starts one broker that is down, and returns when it serves.
@@ -184,6 +194,22 @@ impl Cluster {
         let process = StartingBroker::spawn(self.command(node)).wait();
         let process = process.unwrap_or_else(|said| panic!("broker {node}: {said}"));
         self.member_mut(node).process = Some(process);
+        self.wait_registered();
+    }
+
+    /// Waits until every broker that runs knows of all that do: until then one may still refuse a
+    /// topic for want of brokers.
+    fn wait_registered(&self) {
+        let running: Vec<i32> = self.nodes().filter(|node| self.is_running(*node)).collect();
+        eventually("all brokers know each other", || {
+            let knows = |node: &i32| {
+                let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
+                let known = self.wire(*node).call(&request, METADATA).ok()?.brokers;
+                let known: Vec<i32> = known.iter().map(|broker| broker.node_id).collect();
+                running.iter().all(|node| known.contains(node)).then_some(())
+            };
+            running.iter().map(knows).collect::<Option<()>>()
+        });
     }
 
     /// Kills a broker (SIGKILL).
@@ -218,6 +244,19 @@ impl Cluster {
     /// Lets a paused broker go on (SIGCONT).
     pub fn resume(&self, node: i32) {
         self.process(node).signal(libc::SIGCONT);
+    }
+
+    /// Makes sure that no broker has ended by itself, nor panicked over a request.
+    ///
+    /// # Panics
+    /// If one has.
+    pub fn assert_well(&mut self) {
+        for (node, member) in &mut self.members {
+            let Some(process) = &mut member.process else { continue };
+            assert!(!process.has_ended(), "broker {node} has ended: {}", process.stderr());
+            let said = process.stderr();
+            assert!(!said.contains("panicked at"), "broker {node} has panicked: {said}");
+        }
     }
 
     /// A running broker.

@@ -19,7 +19,7 @@ use thalweg_protocol::messages::InitProducerIdRequest;
 
 use crate::leader::{Leader, connect};
 use crate::log_history::LogHistory;
-use crate::topic::{EARLIEST, batch_with, batches, fetch, now_ms, offset_at, produce_request};
+use crate::topic::{EARLIEST, batch_with, batches, fetch, now_ms, produce_request, try_offset_at};
 use crate::wait::eventually;
 use crate::wire::Wire;
 
@@ -98,6 +98,11 @@ impl ClusterLoad {
                 (acknowledged(producer) >= goal).then_some(())
             });
         }
+    }
+
+    /// How many records of a partition are acknowledged.
+    pub fn acknowledged(&self, partition: usize) -> u64 {
+        self.producers[partition].acknowledged.load(Ordering::SeqCst)
     }
 
     /// Stops the clients, reads the logs and judges. Returns what the producers have seen, by
@@ -285,7 +290,10 @@ fn take(
     match ErrorCode::from(data.error_code) {
         ErrorCode::None => {}
         ErrorCode::OffsetOutOfRange => {
-            return Ok(Taken::OutOfRange { log_start: data.log_start_offset });
+            return Ok(match try_offset_at(wire, topic, partition, EARLIEST)? {
+                (ErrorCode::None, log_start) => Taken::OutOfRange { log_start },
+                _ => Taken::Records(Vec::new()),
+            });
         }
         // It does not lead now.
         _ => return Ok(Taken::Records(Vec::new())),
@@ -324,7 +332,9 @@ fn read_whole(leader: &mut Leader, topic: &str, partition: i32) -> io::Result<(i
     if !matches!(code, ErrorCode::None | ErrorCode::OffsetOutOfRange) {
         return Err(io::Error::other(format!("{code:?}")));
     }
-    let start = offset_at(wire, topic, partition, EARLIEST);
+    let (ErrorCode::None, start) = try_offset_at(wire, topic, partition, EARLIEST)? else {
+        return Err(io::Error::other("it leads no more"));
+    };
     let mut log = Vec::new();
     loop {
         let next = start + i64::try_from(log.len()).expect("a test's log is short");

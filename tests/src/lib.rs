@@ -14,6 +14,7 @@ pub mod leader;
 pub mod load;
 pub mod log_history;
 pub mod mount;
+pub mod network;
 pub mod process;
 pub mod storm;
 pub mod topic;

@@ -123,7 +123,7 @@ fn plain(path: &Path) -> &str {
 }
 
 /// Runs a program and returns what it printed, or why it failed.
-fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(arguments).output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {

@@ -78,6 +78,14 @@ impl BrokerProcess {
         answer
     }
 
+    /// Whether the process has ended by itself.
+    ///
+    /// # Panics
+    /// If the system does not say.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the process can be asked after").is_some()
+    }
+
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.child.id()

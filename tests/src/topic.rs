@@ -215,6 +215,19 @@ pub fn read_all(wire: &mut Wire, topic: &str, partition: i32, offset: i64) -> Ve
 /// # Panics
 /// If the broker refuses.
 pub fn offset_at(wire: &mut Wire, topic: &str, partition: i32, timestamp: i64) -> i64 {
+    let found = try_offset_at(wire, topic, partition, timestamp);
+    let (code, offset) = found.expect("ListOffsets is answered");
+    assert_eq!(code, ErrorCode::None);
+    offset
+}
+
+/// The same, from a broker that may break off or not lead.
+pub fn try_offset_at(
+    wire: &mut Wire,
+    topic: &str,
+    partition: i32,
+    timestamp: i64,
+) -> io::Result<(ErrorCode, i64)> {
     let partition =
         ListOffsetsPartition { partition_index: partition, timestamp, ..Default::default() };
     let topic = ListOffsetsTopic {
@@ -223,9 +236,8 @@ pub fn offset_at(wire: &mut Wire, topic: &str, partition: i32, timestamp: i64) -
         ..Default::default()
     };
     let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-    let response = wire.call(&request, 6).expect("ListOffsets is answered");
+    let response = wire.call(&request, 6)?;
     let found = response.topics.first().and_then(|topic| topic.partitions.first());
     let found = found.expect("one question, one answer");
-    assert_eq!(ErrorCode::from(found.error_code), ErrorCode::None);
-    found.offset
+    Ok((ErrorCode::from(found.error_code), found.offset))
 }
