@@ -5,22 +5,19 @@
 //! one node's uptime: the process ends, and the next start recovers from disk. So does a failed
 //! write or flush, after which the kernel may have forgotten what it was given.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
 use tracing::error;
 
-/// Many brokers live in this process, and one that must not go on takes only itself away.
-static SIMULATED: AtomicBool = AtomicBool::new(false);
+/// Many brokers live in this process, and one that must not go on takes only itself away. The
+/// function is told on the broker's thread why.
+static SIMULATED: OnceLock<fn(&str)> = OnceLock::new();
 
-/// From now on whatever would end the process ends the task it happens in, for ever: a simulation
-/// treats the broker as dead.
-#[cfg(test)]
-pub(crate) fn simulate() {
-    SIMULATED.store(true, Ordering::Relaxed);
-}
-
-fn is_simulated() -> bool {
-    SIMULATED.load(Ordering::Relaxed)
+/// From now on whatever would end the process ends the task it happens in, for ever, and calls
+/// `on_end`: a simulation treats the broker as dead.
+pub(crate) fn simulate(on_end: fn(&str)) {
+    // The first word counts: a process is one simulation.
+    let _ = SIMULATED.set(on_end);
 }
 
 /// Exit status after a failed write or flush (`EX_IOERR` of sysexits.h).
@@ -31,7 +28,10 @@ pub(crate) struct AbortOnPanic(pub(crate) &'static str);
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
-        if std::thread::panicking() && !is_simulated() {
+        if std::thread::panicking() {
+            if let Some(on_end) = SIMULATED.get() {
+                return on_end(self.0);
+            }
             error!(scope = self.0, "panic inside a partition: the process stops");
             std::process::abort();
         }
@@ -41,7 +41,8 @@ impl Drop for AbortOnPanic {
 /// Ends the process at once because the disk failed it.
 pub(crate) fn stop_process(why: &str) -> ! {
     error!(why, "the disk failed: the process stops");
-    if is_simulated() {
+    if let Some(on_end) = SIMULATED.get() {
+        on_end(why);
         std::panic::resume_unwind(Box::new(why.to_owned()));
     }
     std::process::exit(EXIT_IO_ERROR)

@@ -22,7 +22,7 @@ use crate::admin::health::Health;
 use crate::admin::http::{AdminError, AdminServer};
 use crate::admin::metrics::{Metrics, MetricsOptions};
 use crate::clock::Clock;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, HostPort};
 use crate::controller::CONTROLLER_GROUP;
 use crate::controller::command::Command;
 use crate::controller::image::Broker as BrokerInfo;
@@ -30,7 +30,7 @@ use crate::forming::{self, FormError};
 use crate::node::{NewNode, Node};
 use crate::server::listener::{self, ListenError};
 use crate::shard::router::{Router, ShardId};
-use crate::shard::runtime::{self, ShardStart, StartShardError};
+use crate::shard::runtime::{self, ShardStart, Sockets, StartShardError};
 
 /// How long a broker that stops tries to hand its leaderships to others.
 const HAND_OVER_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -82,7 +82,8 @@ pub struct Broker {
     shards: Vec<JoinHandle<()>>,
     shutdown: watch::Sender<bool>,
     disk: &'static str,
-    data_dir: DataDir,
+    /// Its lock is held for as long as the broker runs.
+    _data_dir: DataDir,
 }
 
 impl Broker {
@@ -129,7 +130,7 @@ impl Broker {
             shards: Vec::new(),
             shutdown,
             disk: "",
-            data_dir,
+            _data_dir: data_dir,
         };
         match broker.start_shards(jobs, listeners, formed.node_listener) {
             Ok(()) => Ok(broker),
@@ -158,16 +159,15 @@ impl Broker {
                 node: Arc::clone(&self.node),
                 metrics: self.node.metrics.shard(usize::from(id.0)),
                 jobs,
-                listener,
-                // The first shard's.
-                node_listener: node_listener.take(),
                 hard_states: votes.by_shard.remove(&id).unwrap_or_default(),
                 prepared,
                 ready,
                 accept: may_accept,
             };
+            // The first shard's.
+            let sockets = Sockets { clients: listener, brokers: node_listener.take() };
             let thread = std::thread::Builder::new().name(format!("shard-{}", id.0));
-            let spawned = thread.spawn(move || runtime::run(start));
+            let spawned = thread.spawn(move || runtime::run(start, sockets));
             let spawned =
                 spawned.map_err(|source| StartError::System { what: "start a shard", source })?;
             self.shards.push(spawned);
@@ -193,19 +193,10 @@ impl Broker {
 
     /// Tells the controller where clients reach this broker, if that is news.
     fn register(&self) -> Result<(), StartError> {
-        let advertised = self.node.config().advertised(self.address);
-        let info = BrokerInfo {
-            host: advertised.host,
-            port: advertised.port,
-            rack: self.node.config().rack.clone(),
-            node_address: self.node_address.clone(),
-            disk: Some(self.data_dir.directory_id()),
-            ..BrokerInfo::default()
-        };
-        if self.node.images.load().brokers.get(&self.node.id) == Some(&info) {
+        let Some(command) = registration(&self.node, self.node.config().advertised(self.address))
+        else {
             return Ok(());
-        }
-        let command = Command::RegisterBroker { node: self.node.id, broker: info };
+        };
         let (done, registered) = oneshot::channel();
         let job = Box::new(move |shard: &Rc<crate::shard::Shard>| {
             let shard = Rc::clone(shard);
@@ -299,6 +290,20 @@ impl Broker {
             admin.stop();
         }
     }
+}
+
+/// What to tell the controller about where this broker is reached, if that is news.
+pub(crate) fn registration(node: &Node, advertised: HostPort) -> Option<Command> {
+    let broker = BrokerInfo {
+        host: advertised.host,
+        port: advertised.port,
+        rack: node.config().rack.clone(),
+        node_address: node.own_address(),
+        disk: Some(node.member.disk),
+        ..BrokerInfo::default()
+    };
+    let known = node.images.load().brokers.get(&node.id) == Some(&broker);
+    (!known).then_some(Command::RegisterBroker { node: node.id, broker })
 }
 
 /// All groups' hard states as the votes files of all shards have them, by the shard that owns each

@@ -24,6 +24,11 @@ impl Clock {
         Clock { now_ms: system_now_ms }
     }
 
+    /// A clock that a simulation sets.
+    pub(crate) fn simulated(now_ms: fn() -> i64) -> Clock {
+        Clock { now_ms }
+    }
+
     /// Milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> i64 {
         (self.now_ms)()

@@ -11,6 +11,8 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod controller;
+#[doc(hidden)]
+pub mod embedded;
 pub mod forming;
 pub mod group;
 mod handlers;

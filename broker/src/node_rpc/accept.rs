@@ -54,17 +54,7 @@ async fn admit(
     shard: &Rc<Shard>,
 ) -> Result<(), HandshakeError> {
     stream.set_nodelay(true).map_err(frame::FrameError::from)?;
-    let hello = handshake::receive(&mut stream).await?;
-    let welcome = match check(&hello, shard) {
-        Ok(welcome) => welcome,
-        Err(reason) => {
-            warn!(%peer, node = hello.node, %reason, "refused a broker");
-            return handshake::refuse(&mut stream, &reason).await;
-        }
-    };
-    handshake::welcome(&mut stream, &welcome).await?;
-    let Purpose::Raft { shard: theirs } = hello.purpose else { return Ok(()) };
-    shard.node.learn_address(hello.node, &hello.address);
+    let Some((hello, theirs)) = greet(&mut stream, peer, shard).await? else { return Ok(()) };
     let shards = shard.node.router.shards().count();
     let to = ShardId(theirs % u16::try_from(shards).unwrap_or(u16::MAX).max(1));
     if to == shard.id {
@@ -85,6 +75,38 @@ async fn admit(
         debug!(%peer, "shutting down");
     }
     Ok(())
+}
+
+/// Lets a broker in on this shard, over any stream.
+pub(crate) async fn admit_here(
+    mut stream: impl Stream,
+    peer: SocketAddr,
+    shard: &Rc<Shard>,
+) -> Result<(), HandshakeError> {
+    if let Some((hello, _theirs)) = greet(&mut stream, peer, shard).await? {
+        serve(stream, peer, hello, shard).await;
+    }
+    Ok(())
+}
+
+/// Hears who calls, and answers. `None` if that was all; otherwise with the caller's shard.
+async fn greet(
+    stream: &mut impl Stream,
+    peer: SocketAddr,
+    shard: &Rc<Shard>,
+) -> Result<Option<(Hello, u16)>, HandshakeError> {
+    let hello = handshake::receive(stream).await?;
+    let welcome = match check(&hello, shard) {
+        Ok(welcome) => welcome,
+        Err(reason) => {
+            warn!(%peer, node = hello.node, %reason, "refused a broker");
+            return handshake::refuse(stream, &reason).await.map(|()| None);
+        }
+    };
+    handshake::welcome(stream, &welcome).await?;
+    let Purpose::Raft { shard: theirs } = hello.purpose else { return Ok(None) };
+    shard.node.learn_address(hello.node, &hello.address);
+    Ok(Some((hello, theirs)))
 }
 
 /// What a broker that may come in is told, or why it may not.

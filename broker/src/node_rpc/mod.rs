@@ -10,6 +10,6 @@
 pub(crate) mod accept;
 pub mod frame;
 pub mod handshake;
-pub(crate) mod network;
+pub mod network;
 pub mod strangers;
 pub(crate) mod transport;

@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a test with a clock that jumps over waiting.
 fn simulate<F: Future<Output = ()>>(test: F) {
-    crate::abort::simulate();
+    crate::abort::simulate(|_why| {});
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

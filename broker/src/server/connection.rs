@@ -4,16 +4,17 @@
 //! produced batches) and its answer waits in a bounded queue until all earlier ones are written.
 //! So a client may pipeline, and one that never reads its answers stops being read.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
 use thiserror::Error;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
@@ -91,12 +92,12 @@ struct Started {
 
 /// Serves a connection until either side closes it. `Ok` means that the peer did, between frames.
 pub(crate) async fn serve(
-    stream: TcpStream,
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin,
     peer: SocketAddr,
     shard: Rc<Shard>,
 ) -> Result<(), CloseReason> {
     let stall = Duration::from_millis(shard.node.config().limits.frame_stall_ms);
-    let (read, write) = stream.into_split();
     let (queue, answers) = mpsc::channel(PIPELINE_MAX);
     let metrics = shard.env.metrics.clone();
     let connection = Rc::new(Connection { shard, peer });
@@ -119,7 +120,7 @@ pub(crate) async fn serve(
 }
 
 async fn read_requests(
-    mut read: OwnedReadHalf,
+    mut read: impl AsyncRead + Unpin,
     connection: Rc<Connection>,
     queue: mpsc::Sender<Started>,
 ) -> Result<(), CloseReason> {
@@ -143,7 +144,7 @@ async fn read_requests(
 
 /// The next frame without its size prefix, or `None` if the peer closed between frames.
 async fn read_frame(
-    read: &mut OwnedReadHalf,
+    read: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
     shard: &Shard,
 ) -> Result<Option<(Bytes, Share)>, CloseReason> {
@@ -206,37 +207,31 @@ impl Patience {
 
 /// Reads at most `most` bytes to the end of `buffer`, as many as there are, once there are any.
 async fn fill(
-    read: &mut OwnedReadHalf,
+    read: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
     most: usize,
     patience: Patience,
 ) -> Result<usize, CloseReason> {
-    loop {
+    let filled = poll_fn(|context| {
         if buffer.capacity() - buffer.len() < most.min(READ_SPARE_BYTES) {
             buffer.reserve(most);
         }
-        match read.try_read_buf(&mut buffer.limit(most)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if buffer.is_empty() {
-                    // Ten thousand idle connections wait without a buffer.
-                    *buffer = BytesMut::new();
-                }
-                readable(read, patience).await?;
-            }
-            read => return Ok(read?),
+        let mut limited = (&mut *buffer).limit(most);
+        let polled = pin!(read.read_buf(&mut limited)).poll(context);
+        if polled.is_pending() && buffer.is_empty() {
+            // Ten thousand idle connections wait without a buffer.
+            *buffer = BytesMut::new();
         }
-    }
-}
-
-async fn readable(read: &OwnedReadHalf, patience: Patience) -> Result<(), CloseReason> {
-    match timeout_at(patience.deadline, read.readable()).await {
-        Ok(ready) => Ok(ready?),
+        polled
+    });
+    match timeout_at(patience.deadline, filled).await {
+        Ok(filled) => Ok(filled?),
         Err(_elapsed) => Err(CloseReason::Stalled(patience.limit)),
     }
 }
 
 async fn write_answers(
-    mut write: OwnedWriteHalf,
+    mut write: impl AsyncWrite + Unpin,
     mut answers: mpsc::Receiver<Started>,
     stall: Duration,
     metrics: Metrics,
@@ -281,7 +276,7 @@ fn collect(answer: Answer, chunks: &mut Vec<Bytes>) -> Result<usize, CloseReason
 }
 
 async fn write_chunks(
-    write: &mut OwnedWriteHalf,
+    write: &mut (impl AsyncWrite + Unpin),
     chunks: &mut Vec<Bytes>,
     stall: Duration,
 ) -> Result<(), CloseReason> {
@@ -294,25 +289,19 @@ async fn write_chunks(
             .take(IOVECS_MAX)
             .map(|chunk| IoSlice::new(chunk))
             .collect();
-        match write.try_write_vectored(&slices) {
-            Ok(mut written) => {
-                for chunk in chunks.iter_mut().skip(first) {
-                    let taken = written.min(chunk.len());
-                    bytes::Buf::advance(chunk, taken);
-                    written -= taken;
-                    if !chunk.is_empty() {
-                        break;
-                    }
-                    first += 1;
-                }
+        let written = timeout(stall, write.write_vectored(&slices)).await;
+        let mut written = written.map_err(|_elapsed| CloseReason::Stalled(stall))??;
+        if written == 0 {
+            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+        }
+        for chunk in chunks.iter_mut().skip(first) {
+            let taken = written.min(chunk.len());
+            bytes::Buf::advance(chunk, taken);
+            written -= taken;
+            if !chunk.is_empty() {
+                break;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                match timeout(stall, write.writable()).await {
-                    Ok(ready) => ready?,
-                    Err(_elapsed) => return Err(CloseReason::Stalled(stall)),
-                }
-            }
-            Err(error) => return Err(error.into()),
+            first += 1;
         }
     }
     chunks.clear();

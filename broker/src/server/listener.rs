@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tracing::{debug, warn};
 
@@ -69,28 +70,11 @@ pub(crate) async fn accept(listener: StdListener, shard: Rc<Shard>) -> io::Resul
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(open) = shard.node.connections.admit() else {
-                    shard.env.metrics.on_connection_refused();
-                    warn!(%peer, "too many connections (connections_max): closing a new one");
-                    continue;
-                };
                 if let Err(error) = stream.set_nodelay(true) {
                     debug!(%peer, %error, "TCP_NODELAY");
                 }
-                let shard = Rc::clone(&shard);
-                tokio::task::spawn_local(async move {
-                    let metrics = shard.env.metrics.clone();
-                    metrics.on_connection_accepted();
-                    let label = match connection::serve(stream, peer, shard).await {
-                        Ok(()) => "client",
-                        Err(reason) => {
-                            debug!(%peer, %reason, "connection closed");
-                            reason.label()
-                        }
-                    };
-                    metrics.on_connection_closed(label);
-                    drop(open);
-                });
+                let (read, write) = stream.into_split();
+                admit(read, write, peer, &shard);
             }
             Err(error) => {
                 warn!(%error, "accepting a connection failed");
@@ -98,4 +82,32 @@ pub(crate) async fn accept(listener: StdListener, shard: Rc<Shard>) -> io::Resul
             }
         }
     }
+}
+
+/// Begins to serve a connection, unless there are too many.
+pub(crate) fn admit(
+    read: impl AsyncRead + Unpin + 'static,
+    write: impl AsyncWrite + Unpin + 'static,
+    peer: SocketAddr,
+    shard: &Rc<Shard>,
+) {
+    let Some(open) = shard.node.connections.admit() else {
+        shard.env.metrics.on_connection_refused();
+        warn!(%peer, "too many connections (connections_max): closing a new one");
+        return;
+    };
+    let shard = Rc::clone(shard);
+    tokio::task::spawn_local(async move {
+        let metrics = shard.env.metrics.clone();
+        metrics.on_connection_accepted();
+        let label = match connection::serve(read, write, peer, shard).await {
+            Ok(()) => "client",
+            Err(reason) => {
+                debug!(%peer, %reason, "connection closed");
+                reason.label()
+            }
+        };
+        metrics.on_connection_closed(label);
+        drop(open);
+    });
 }

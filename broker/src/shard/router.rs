@@ -102,6 +102,12 @@ impl Router {
         self.start(here, to, work).await?.result().await
     }
 
+    /// Sends work from a task that belongs to no shard.
+    pub(crate) async fn tell(&self, to: ShardId, job: Job) -> Result<(), ShardGone> {
+        let jobs = self.jobs.get(usize::from(to.0)).ok_or(ShardGone)?;
+        jobs.send(job).await.map_err(|_| ShardGone)
+    }
+
     /// Sends work from a thread that is no shard.
     pub(crate) fn tell_blocking(&self, to: ShardId, job: Job) -> Result<(), ShardGone> {
         let jobs = self.jobs.get(usize::from(to.0)).ok_or(ShardGone)?;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::Path;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::config::{BrokerConfig, DiskBackend};
 use crate::controller::{CONTROLLER_GROUP, Controller, OpenControllerError};
 use crate::node::Node;
 use crate::node_rpc::accept;
-use crate::node_rpc::network::TcpNetwork;
+use crate::node_rpc::network::{Network, TcpNetwork};
 use crate::partition::Environment;
 use crate::replication::outgoing::Outgoing;
 use crate::replication::scheduler::Scheduler;
@@ -70,9 +71,6 @@ pub(crate) struct ShardStart {
     pub(crate) node: Arc<Node>,
     pub(crate) metrics: Metrics,
     pub(crate) jobs: mpsc::Receiver<Job>,
-    pub(crate) listener: TcpListener,
-    /// Where other brokers connect; on shard 0, unless this broker is alone.
-    pub(crate) node_listener: Option<TcpListener>,
     /// What all votes files knew of the groups this shard owns.
     pub(crate) hard_states: HashMap<GroupId, HardState>,
     /// Told when the shard's part of the cluster image can be read (on shard 0: when there is one).
@@ -83,8 +81,29 @@ pub(crate) struct ShardStart {
     pub(crate) accept: oneshot::Receiver<()>,
 }
 
+/// A shard's disk and the ways to it and from it: the machine's, or simulated ones.
+pub(crate) struct Surroundings {
+    pub(crate) disk: Rc<dyn Disk>,
+    pub(crate) disk_stats: Arc<DiskStats>,
+    pub(crate) network: Rc<dyn Network>,
+    /// Lets clients in.
+    pub(crate) clients: Door,
+    /// Lets other brokers in; on shard 0, unless this broker is alone.
+    pub(crate) brokers: Option<Door>,
+}
+
+/// Accepts connections for a shard until the broker shuts down.
+pub(crate) type Door =
+    Box<dyn FnOnce(Rc<Shard>) -> Pin<Box<dyn Future<Output = std::io::Result<()>>>>>;
+
+/// The sockets of a shard of this machine.
+pub(crate) struct Sockets {
+    pub(crate) clients: TcpListener,
+    pub(crate) brokers: Option<TcpListener>,
+}
+
 /// Runs a shard on this thread until the broker shuts down.
-pub(crate) fn run(start: ShardStart) {
+pub(crate) fn run(start: ShardStart, sockets: Sockets) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -92,15 +111,34 @@ pub(crate) fn run(start: ShardStart) {
             return;
         }
     };
-    LocalSet::new().block_on(&runtime, serve(start));
+    LocalSet::new().block_on(&runtime, async {
+        match open_disk(start.id, &start.node.config(), &start.metrics) {
+            Ok((disk, disk_stats)) => {
+                let Sockets { clients, brokers } = sockets;
+                let surroundings = Surroundings {
+                    disk,
+                    disk_stats,
+                    network: Rc::new(TcpNetwork),
+                    clients: Box::new(|shard| Box::pin(listener::accept(clients, shard))),
+                    brokers: brokers.map(|brokers| -> Door {
+                        Box::new(|shard| Box::pin(accept::accept(brokers, shard)))
+                    }),
+                };
+                serve(start, surroundings).await;
+            }
+            Err(error) => {
+                let _ = start.prepared.send(Err(error));
+            }
+        }
+    });
 }
 
-async fn serve(start: ShardStart) {
+/// Runs a shard in these surroundings until the broker shuts down.
+pub(crate) async fn serve(start: ShardStart, surroundings: Surroundings) {
     let ShardStart { id, node, metrics, jobs, hard_states, prepared, ready, .. } = start;
-    let (listener, node_listener) = (start.listener, start.node_listener);
     let may_accept = start.accept;
-    let prepared_shard = prepare(id, &node, metrics, hard_states).await;
-    let (shard, stats) = match prepared_shard {
+    let Surroundings { disk, disk_stats, network, clients, brokers } = surroundings;
+    let shard = match prepare(id, &node, metrics, hard_states, disk, network).await {
         Ok(shard) => shard,
         Err(error) => {
             let _ = prepared.send(Err(error));
@@ -113,7 +151,7 @@ async fn serve(start: ShardStart) {
     spawn_local(Rc::clone(&shard).tick());
     spawn_local(Rc::clone(&shard).retain());
     spawn_local(Rc::clone(&shard).scrub());
-    spawn_local(sample(Rc::clone(&shard), stats));
+    spawn_local(sample(Rc::clone(&shard), disk_stats));
     spawn_local(Rc::clone(&shard).follow_images(ready));
     if id == ShardId(0) {
         let shard = Rc::clone(&shard);
@@ -125,10 +163,10 @@ async fn serve(start: ShardStart) {
     if id == ShardId(0) {
         spawn_local(Rc::clone(&shard).watch_brokers());
     }
-    if let Some(listener) = node_listener {
+    if let Some(brokers) = brokers {
         let shard = Rc::clone(&shard);
         spawn_local(async move {
-            if let Err(error) = accept::accept(listener, shard).await {
+            if let Err(error) = brokers(shard).await {
                 warn!(%error, "no other broker can connect to this one");
             }
         });
@@ -137,7 +175,7 @@ async fn serve(start: ShardStart) {
     let accepting = Rc::clone(&shard);
     spawn_local(async move {
         if may_accept.await.is_ok()
-            && let Err(error) = listener::accept(listener, accepting).await
+            && let Err(error) = clients(accepting).await
         {
             warn!(%error, "this shard accepts no connections");
         }
@@ -154,9 +192,10 @@ async fn prepare(
     node: &Arc<Node>,
     metrics: Metrics,
     hard_states: HashMap<GroupId, HardState>,
-) -> Result<(Rc<Shard>, Arc<DiskStats>), StartShardError> {
+    disk: Rc<dyn Disk>,
+    network: Rc<dyn Network>,
+) -> Result<Rc<Shard>, StartShardError> {
     let config = node.config();
-    let (disk, stats) = open_disk(id, &config, &metrics)?;
     let dir = node.data_dir.join(format!("shard-{}", id.0));
     disk.create_dir_all(&dir).await.map_err(StartShardError::DataDir)?;
     let votes = open_votes(&disk, &dir, &hard_states).await?;
@@ -176,7 +215,6 @@ async fn prepare(
         metrics,
         space: Arc::clone(&node.space),
     });
-    let network = Rc::new(TcpNetwork);
     let shard = Shard::new(id, Arc::clone(node), Rc::clone(&env), hard_states, network);
     if id == ShardId(0) {
         let dir = node.data_dir.join("controller");
@@ -185,7 +223,7 @@ async fn prepare(
         let controller = Controller::open(&env, &dir, hard_state, node).await?;
         shard.set_controller(controller);
     }
-    Ok((shard, stats))
+    Ok(shard)
 }
 
 fn open_disk(
