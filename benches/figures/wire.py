@@ -45,8 +45,8 @@ def text(value: str) -> bytes:
 class Connection:
     """A blocking connection that sends one request at a time."""
 
-    def __init__(self, address: tuple[str, int]):
-        self.socket = socket.create_connection(address, timeout=60)
+    def __init__(self, address: tuple[str, int], timeout: float = 60):
+        self.socket = socket.create_connection(address, timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, key: int, version: int, body: bytes) -> bytes:
@@ -63,10 +63,12 @@ class Connection:
             got += more
         return bytes(got)
 
-    def create(self, topic: str, partitions: int, configs: dict[str, str]) -> None:
+    def create(
+        self, topic: str, partitions: int, configs: dict[str, str], replicas: int = 1
+    ) -> None:
         """CreateTopics v2."""
         pairs = b"".join(text(name) + text(value) for name, value in configs.items())
-        body = struct.pack(">i", 1) + text(topic) + struct.pack(">ihi", partitions, 1, 0)
+        body = struct.pack(">i", 1) + text(topic) + struct.pack(">ihi", partitions, replicas, 0)
         body += struct.pack(">i", len(configs)) + pairs + struct.pack(">i?", 60_000, False)
         answer = self.ask(19, 2, body)
         (code,) = struct.unpack_from(">h", answer, 4 + 4 + 2 + len(topic))
@@ -76,6 +78,36 @@ class Connection:
     def metadata(self, topic: str) -> None:
         """Metadata v4, which creates a missing topic."""
         self.ask(3, 4, struct.pack(">i", 1) + text(topic) + b"\1")
+
+    def partitions(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Metadata v4; the leader of each partition, or -1, and how many replicas are in sync."""
+        answer = self.ask(3, 4, struct.pack(">i", 1) + text(topic) + b"\0")
+        at = 4
+
+        def take(form: str) -> int:
+            nonlocal at
+            (number,) = struct.unpack_from(">" + form, answer, at)
+            at += struct.calcsize(form)
+            return number
+
+        def skip_text() -> None:
+            nonlocal at
+            at += max(take("h"), 0)
+
+        for _ in range(take("i")):
+            take("i"), skip_text(), take("i"), skip_text()
+        skip_text(), take("i"), take("i")
+        if take("h"):
+            return {}
+        skip_text(), take("b")
+        found = {}
+        for _ in range(take("i")):
+            _, index, leader = take("h"), take("i"), take("i")
+            at += 4 * take("i")
+            in_sync = take("i")
+            at += 4 * in_sync
+            found[index] = (leader, in_sync)
+        return found
 
     def produce(self, topic: str, partition: int, records: bytes, acks: int = -1) -> int:
         """Produce v3; the error code."""

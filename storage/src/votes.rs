@@ -167,6 +167,21 @@ impl Votes {
         self.commit()
     }
 
+    /// Saves a group's state once more, as it is by now: for whoever was told that there was no
+    /// space, and cannot know what has been saved since.
+    pub fn save_again(
+        &self,
+        group: GroupId,
+    ) -> impl Future<Output = Result<(), VotesSaveError>> + use<> {
+        {
+            let mut inner = self.state.borrow_mut();
+            if let Some(state) = inner.known.get(&group).copied() {
+                inner.pending.insert(group, Change::Saved(state));
+            }
+        }
+        self.commit()
+    }
+
     /// Forgets a group that no longer lives on this shard; the future resolves when that is
     /// durable.
     pub fn remove(

@@ -100,9 +100,9 @@ impl ClusterLoad {
         }
     }
 
-    /// How many records of a partition are acknowledged.
-    pub fn acknowledged(&self, partition: usize) -> u64 {
-        self.producers[partition].acknowledged.load(Ordering::SeqCst)
+    /// How many records of each partition are acknowledged.
+    pub fn acknowledged(&self) -> Vec<u64> {
+        self.producers.iter().map(|it| it.acknowledged.load(Ordering::SeqCst)).collect()
     }
 
     /// Stops the clients, reads the logs and judges. Returns what the producers have seen, by

@@ -112,8 +112,10 @@ impl World {
             Fault::Paused(node) => self.cluster.resume(node.into()),
             Fault::Killed(_) | Fault::Restarted(_) | Fault::AllKilled => self.cluster.start_all(),
             Fault::DiskFull(node) => {
-                let ballast = self.mounts[usize::from(node) - 1].path().join("ballast");
-                fs::remove_file(ballast).expect("the ballast is there");
+                let root = self.mounts[usize::from(node) - 1].path();
+                fs::remove_file(root.join("ballast")).expect("the ballast is there");
+                // Power that fails next would bring it back.
+                File::open(root).and_then(|root| root.sync_all()).expect("a directory");
             }
             Fault::PowerCut(node) => {
                 self.mounts[usize::from(node) - 1].restore_power();
@@ -141,6 +143,22 @@ fn fill(mount: &LoopMount) {
             size /= 2;
         }
     }
+}
+
+/// Lets something last so long, and says when within that time every partition had taken records.
+fn served_within(loads: &[ClusterLoad], lasting: Duration) -> Option<Duration> {
+    let began = Instant::now();
+    let acknowledged = || loads.iter().flat_map(ClusterLoad::acknowledged).collect::<Vec<u64>>();
+    let before = acknowledged();
+    let mut served = None;
+    while began.elapsed() < lasting {
+        std::thread::sleep(Duration::from_millis(10));
+        let grown = acknowledged().iter().zip(&before).all(|(now, then)| *now >= then + 20);
+        if grown && served.is_none() {
+            served = Some(began.elapsed());
+        }
+    }
+    served
 }
 
 fn some_fault(source: &mut Source) -> Fault {
@@ -185,16 +203,16 @@ fn whatever_happens_nothing_that_was_told_is_lost() {
     });
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
-        loads.iter().for_each(|load| load.go_on_for(20));
         let fault = some_fault(&mut source);
         let lasting = Duration::from_millis(200 << source.below(6));
-        eprintln!("{fault:?} for {lasting:?}");
         world.begin(fault);
-        // How long something lasts is part of what happens; nothing is waited for.
-        std::thread::sleep(lasting);
+        let served = served_within(&loads, lasting);
         world.end(fault);
+        let ended = Instant::now();
+        loads.iter().for_each(|load| load.go_on_for(20));
+        let after = ended.elapsed();
+        eprintln!("{fault:?} for {lasting:?}: served {served:?}, and {after:?} after it");
     }
-    loads.iter().for_each(|load| load.go_on_for(20));
     for load in loads {
         let produced = load.finish();
         let records: u64 = produced.iter().map(|it| it.acknowledged).sum();

@@ -159,7 +159,7 @@ fn a_broker_that_was_away_for_too_long_begins_anew() {
     let away = cluster.leaders(TOPIC)[0];
     cluster.kill(away);
     load.go_on_for(100);
-    let end = i64::try_from(load.acknowledged(0)).unwrap();
+    let end = i64::try_from(load.acknowledged()[0]).unwrap();
     eventually("retention has deleted what the broker has", || {
         let leader = cluster.leaders(TOPIC)[0];
         (offset_at(&mut cluster.wire(leader), TOPIC, 0, EARLIEST) > end).then_some(())

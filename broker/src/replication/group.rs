@@ -467,7 +467,8 @@ impl Group {
             // A full disk is a state that passes; until then this group has no leader.
             while let Err(VotesSaveError::NoSpace) = outcome {
                 tokio::time::sleep(FULL_RETRY_AFTER).await;
-                outcome = votes.save(vec![(id, state)]).await;
+                // Not what was to be saved then: the group may have voted again meanwhile.
+                outcome = votes.save_again(id).await;
             }
             if let Err(error) = outcome {
                 stop_process(&format!("a vote could not be made durable: {error}"));

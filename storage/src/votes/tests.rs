@@ -263,6 +263,28 @@ fn a_full_disk_is_a_state_that_passes() {
     });
 }
 
+/// Whoever tries again after a full disk may be overtaken by a later vote, and must not undo it.
+#[test]
+fn what_is_saved_again_is_the_latest() {
+    run(async {
+        let disk = SimDisk::new(1);
+        let (votes, _) = open(&disk).await;
+        disk.set_capacity(Some(0));
+        for round in [1, 2] {
+            votes.save(vec![(group(1), term(round))]).await.unwrap_err();
+        }
+        votes.save_again(group(1)).await.unwrap_err();
+        disk.set_capacity(None);
+        votes.save_again(group(1)).await.unwrap();
+        let (votes, states) = open(&disk).await;
+        assert_eq!(states, HashMap::from([(group(1), term(2))]));
+        votes.remove(group(1)).await.unwrap();
+        votes.save_again(group(1)).await.unwrap();
+        let (_, states) = open(&disk).await;
+        assert!(states.is_empty(), "a group that is gone does not come back");
+    });
+}
+
 #[test]
 fn after_a_failed_flush_nothing_is_acknowledged_any_more() {
     run(async {
