@@ -11,14 +11,13 @@
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use raft::eraftpb::{HardState, Message, MessageType, Snapshot};
 use raft::{RawNode, StateRole};
 use thalweg_storage::entry::Entry;
 use thalweg_storage::log::Log;
-use thalweg_storage::votes::{self, GroupId, Votes, VotesSaveError};
+use thalweg_storage::votes::{self, GroupId, Votes};
 use thiserror::Error;
 
 use super::RaftId;
@@ -28,10 +27,8 @@ use super::log_storage::{LogStorage, Wanted};
 use super::membership::{MemberChange, Members};
 use super::outgoing::{GroupMessage, Outgoing};
 use super::scheduler::Scheduler;
+use super::vote;
 use crate::abort::stop_process;
-
-/// How long to wait before a vote is tried again on a full disk.
-const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// For so long after its start a preferred leader that hears of no other asks again and again: the
 /// others may only just be starting. Two seconds.
@@ -459,20 +456,10 @@ impl Group {
         self.vote = (hard.term, hard.vote);
         self.campaigned |= hard.vote == self.raw.raft.id;
         let state = votes::HardState { term: hard.term, vote: hard.vote, commit: hard.commit };
-        let (id, votes) = (self.id, Rc::clone(&self.votes));
-        let saved = votes.save(vec![(id, state)]);
+        let (id, saved) = (self.id, vote::save(&self.votes, self.id, state));
         let (scheduler, vote_saved) = (Rc::clone(&self.scheduler), Rc::clone(&self.vote_saved));
         tokio::task::spawn_local(async move {
-            let mut outcome = saved.await;
-            // A full disk is a state that passes; until then this group has no leader.
-            while let Err(VotesSaveError::NoSpace) = outcome {
-                tokio::time::sleep(FULL_RETRY_AFTER).await;
-                // Not what was to be saved then: the group may have voted again meanwhile.
-                outcome = votes.save_again(id).await;
-            }
-            if let Err(error) = outcome {
-                stop_process(&format!("a vote could not be made durable: {error}"));
-            }
+            saved.await;
             vote_saved.set(vote_saved.get().max(number));
             scheduler.schedule(id);
         });
