@@ -201,13 +201,13 @@ impl Broker {
         let job = Box::new(move |shard: &Rc<crate::shard::Shard>| {
             let shard = Rc::clone(shard);
             tokio::task::spawn_local(async move {
-                let _ = done.send(shard.propose_anywhere(&command).await);
+                let _ = done.send(register(&shard, &command).await);
             });
         });
         let gone = |_| StartShardError::Panicked;
         self.node.router.tell_blocking(ShardId(0), job).map_err(gone)?;
         match registered.blocking_recv() {
-            Ok(Ok(_applied)) => Ok(()),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(StartError::Shard(format!("cannot register: {error}"))),
             Err(_gone) => Err(StartShardError::Panicked.into()),
         }
@@ -304,6 +304,21 @@ pub(crate) fn registration(node: &Node, advertised: HostPort) -> Option<Command>
     };
     let known = node.images.load().brokers.get(&node.id) == Some(&broker);
     (!known).then_some(Command::RegisterBroker { node: node.id, broker })
+}
+
+/// Registers with the active controller, however long it takes until there is one: most of the
+/// controllers may still be starting. Only a refusal is final.
+pub(crate) async fn register(
+    shard: &Rc<crate::shard::Shard>,
+    command: &Command,
+) -> Result<(), crate::controller::ProposeError> {
+    loop {
+        match shard.propose_anywhere(command).await {
+            Ok(_applied) => return Ok(()),
+            Err(refused @ crate::controller::ProposeError::Refused(_)) => return Err(refused),
+            Err(error) => tracing::info!(%error, "waiting for a majority of the controllers"),
+        }
+    }
 }
 
 /// All groups' hard states as the votes files of all shards have them, by the shard that owns each

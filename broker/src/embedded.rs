@@ -127,7 +127,7 @@ pub async fn run(parts: Parts) -> Result<(), StartError> {
         let job = Box::new(move |shard: &Rc<Shard>| {
             let shard = Rc::clone(shard);
             tokio::task::spawn_local(async move {
-                let _ = done.send(shard.propose_anywhere(&command).await);
+                let _ = done.send(crate::broker::register(&shard, &command).await);
             });
         });
         node.router.tell(ShardId(0), job).await.map_err(|_gone| StartShardError::Panicked)?;

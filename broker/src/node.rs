@@ -132,11 +132,19 @@ impl Node {
     /// when the cluster was formed.
     pub(crate) fn address_of(&self, node: i32) -> Option<String> {
         let image = self.images.load();
+        if image.removed.contains(&node) {
+            return None;
+        }
         let registered = image.brokers.get(&node).and_then(|broker| broker.node_address.clone());
         registered.or_else(|| self.learned.load().get(&node).cloned()).or_else(|| {
             let founder = self.member.voters.iter().find(|founder| founder.node == node);
             founder.map(|founder| founder.address.clone())
         })
+    }
+
+    /// Whether a broker was removed for good.
+    pub(crate) fn is_removed(&self, node: i32) -> bool {
+        self.images.load().removed.contains(&node)
     }
 
     /// A broker has called and said where it is reached.

@@ -46,9 +46,13 @@ fn change(image: &mut Image, command: &Command) -> Result<Outcome, CommandError>
             image.remove_topic(&name);
         }
         Command::TopicPurged { id, node } => membership::forget_deleted(image, *id, *node),
-        Command::AddPartitions { id, partitions } => {
+        Command::AddPartitions { id, first, partitions } => {
             refuse_unknown_brokers(image, partitions)?;
             let mut topic = topic(image, *id)?;
+            if first.is_some_and(|first| first != topic.partitions.len()) {
+                let partitions = topic.partitions.len();
+                return Err(CommandError::PartitionsChanged { topic: topic.name, partitions });
+            }
             topic.partitions.extend(partitions.iter().cloned());
             image.put_topic(topic);
         }
@@ -83,6 +87,7 @@ fn change(image: &mut Image, command: &Command) -> Result<Outcome, CommandError>
                 image.broker_configs.insert(key, configs.clone());
             }
         }
+        Command::Barrier => {}
         Command::AllocateProducerIds { count } => {
             let first = image.next_producer_id;
             image.next_producer_id += i64::from(*count);

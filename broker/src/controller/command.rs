@@ -37,7 +37,13 @@ pub(crate) enum Command {
         node: Option<i32>,
     },
     /// Partitions are added behind the existing ones.
-    AddPartitions { id: Uuid, partitions: Vec<Assignment> },
+    AddPartitions {
+        id: Uuid,
+        /// The number of the first one, which must be the next; absent in old logs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<usize>,
+        partitions: Vec<Assignment>,
+    },
     /// The partition is to live on `target`; without one, where it lived before the reassignment
     /// under way. The same brokers in another order are that order at once.
     Reassign { id: Uuid, partition: i32, target: Option<Vec<i32>> },
@@ -49,6 +55,8 @@ pub(crate) enum Command {
     SetTopicConfigs { id: Uuid, expected: Option<Configs>, configs: Configs },
     /// Replaces the overrides of one broker, or of all when `node` is absent, likewise.
     SetBrokerConfigs { node: Option<i32>, expected: Option<Configs>, configs: Configs },
+    /// Changes nothing. Whoever has proposed it knows everything that was committed before.
+    Barrier,
     /// A broker takes the next `count` producer ids for itself.
     AllocateProducerIds { count: u32 },
 }
@@ -116,6 +124,12 @@ pub(crate) enum CommandError {
     /// What was finished is not what is wanted now.
     #[error("the reassignment has another target by now")]
     TargetChanged,
+    /// Partitions were added by someone else meanwhile, or by the same command before.
+    #[error("topic '{topic}' has {partitions} partitions by now")]
+    PartitionsChanged { topic: String, partitions: usize },
+    /// A broker that lives cannot be removed.
+    #[error("broker {node} is up: stop it first, and wait until it is fenced")]
+    BrokerAlive { node: i32 },
     /// The overrides are no longer those the proposer started from.
     #[error("the configuration was changed by someone else meanwhile")]
     ConfigsChanged,

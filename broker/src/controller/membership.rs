@@ -43,6 +43,9 @@ pub(super) fn unregister(image: &mut Image, node: i32) -> Result<(), CommandErro
     if !image.live_brokers().any(|(other, _)| other != node) {
         return Err(CommandError::LastBroker(node));
     }
+    if !fenced {
+        return Err(CommandError::BrokerAlive { node });
+    }
     let left: Vec<_> =
         image.replicas_hosting(node).map(|(topic, _, _)| (**topic).clone()).collect();
     for mut topic in left {

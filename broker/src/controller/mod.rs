@@ -55,6 +55,7 @@ const SNAPSHOT_FILE: &str = "image.snap";
 /// Commands applied between two snapshots.
 const SNAPSHOT_AFTER: u64 = 1000;
 const REPLAY_BYTES: usize = 1 << 20;
+const SAVE_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why a command was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -94,6 +95,8 @@ pub(crate) struct Controller {
     state: RefCell<State>,
     node: Arc<Node>,
     snapshot_path: PathBuf,
+    /// One writer of the snapshot at a time.
+    saving: tokio::sync::Mutex<()>,
     /// Commands that another broker's controller has been asked to carry out.
     forwarded: RefCell<Forwarded>,
     registry: RefCell<Registry>,
@@ -131,11 +134,15 @@ impl Controller {
                 saved.applied
             )));
         }
-        let founders = || Members::of_voters(node.controller_voters.iter().copied());
+        let members = match saved.members {
+            Some(members) => members,
+            None => members_of(&log, node).await?,
+        };
         let group = Group::open(OpenGroup {
             id: CONTROLLER_GROUP,
             node: env.node,
-            members: saved.members.unwrap_or_else(founders),
+            members,
+            passive: None,
             preferred: node.controller_voters.first() == Some(&node.id),
             log: Rc::clone(&log),
             hard_state,
@@ -159,6 +166,7 @@ impl Controller {
             }),
             node: Arc::clone(node),
             snapshot_path,
+            saving: tokio::sync::Mutex::default(),
             forwarded: RefCell::default(),
             registry: RefCell::default(),
         });
@@ -178,11 +186,16 @@ impl Controller {
     async fn replay(self: &Rc<Self>) -> Result<(), OpenControllerError> {
         let commit = self.group.borrow().hard_state().commit;
         let mut index = self.state.borrow().applied + 1;
+        let mut changed = false;
         while index <= commit {
             let entries = self.log.entries(index, commit + 1, REPLAY_BYTES).await;
             let entries =
                 entries.map_err(|error| OpenControllerError::Damaged(error.to_string()))?;
             for entry in &entries {
+                if let Some(change) = change_of(entry) {
+                    self.group.borrow_mut().apply_members(entry.index, &change);
+                    changed = true;
+                }
                 // A refusal was the outcome when it was first applied, too.
                 let _ = self.apply_entry(entry);
                 index = entry.index + 1;
@@ -191,6 +204,10 @@ impl Controller {
         let mut state = self.state.borrow_mut();
         (state.applied, state.commit) = (index - 1, index - 1);
         drop(state);
+        if changed {
+            // Before anybody is told anything: see `change_members`.
+            self.save_snapshot(None).await.map_err(OpenControllerError::Snapshot)?;
+        }
         self.group.borrow_mut().applied_to(index - 1);
         Ok(())
     }
@@ -226,7 +243,8 @@ impl Controller {
     /// Takes a message of another controller.
     pub(crate) fn receive(&self, message: GroupMessage) {
         let _abort = AbortOnPanic("controller receive");
-        if let Received::Install(_) = self.group.borrow_mut().receive(message) {
+        let received = self.group.borrow_mut().receive(message);
+        if !matches!(received, Received::Taken) {
             // Group 0's log is whole on every broker: nobody has reason to send a snapshot.
             warn!("a snapshot of the cluster image was sent; not taken");
         }
@@ -317,6 +335,11 @@ impl Controller {
                 self.load_and_apply(index);
                 break;
             };
+            if let Some(change) = change_of(&entry) {
+                self.state.borrow_mut().applying = true;
+                self.change_members(index, change);
+                break;
+            }
             self.apply_and_answer(&entry);
         }
         let (applied, term) = {
@@ -347,8 +370,39 @@ impl Controller {
                 )),
             };
             let _abort = AbortOnPanic("controller apply");
-            entries.iter().for_each(|entry| controller.apply_and_answer(entry));
+            for entry in &entries {
+                if let Some(change) = change_of(entry) {
+                    controller.change_members(entry.index, change);
+                    return;
+                }
+                controller.apply_and_answer(entry);
+            }
             controller.state.borrow_mut().applying = false;
+            controller.apply_committed();
+        });
+    }
+
+    /// Makes durable who the controllers are after a change, then lets it take effect: a controller
+    /// that starts again must not take those it has left behind for a majority.
+    fn change_members(self: &Rc<Self>, index: u64, change: MemberChange) {
+        let controller = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let next = controller.group.borrow().members_after(index, &change);
+            while let Some(members) = &next
+                && let Err(error) = controller.save_snapshot(Some(members)).await
+            {
+                warn!(error, "the controllers' change waits until it is saved");
+                tokio::time::sleep(SAVE_AGAIN_AFTER).await;
+            }
+            let _abort = AbortOnPanic("controller members");
+            controller.group.borrow_mut().apply_members(index, &change);
+            if let Some(members) = next {
+                info!(?members, "controllers changed");
+            }
+            let mut state = controller.state.borrow_mut();
+            state.applied = index;
+            state.applying = false;
+            drop(state);
             controller.apply_committed();
         });
     }
@@ -364,16 +418,6 @@ impl Controller {
     }
 
     fn apply_entry(&self, entry: &Entry) -> Option<Result<Outcome, CommandError>> {
-        if let Some(Internal::ConfChange(payload)) = Internal::of(entry) {
-            let change = MemberChange::decode(&payload).unwrap_or_else(|error| {
-                panic!("entry {} changes no members: {error}", entry.index)
-            });
-            let mut group = self.group.borrow_mut();
-            group.apply_members(entry.index, &change);
-            info!(members = ?group.members(), "controllers changed");
-            // They are saved with the image, and until then found in the log.
-            return None;
-        }
         let command = command_of(entry)?;
         let (next, outcome) = apply(&self.node.images.load(), entry.index, &command);
         self.node.images.publish(next);
@@ -407,21 +451,30 @@ impl Controller {
         state.snapshot_at = image.applied;
         drop(state);
         let controller = Rc::clone(self);
-        tokio::task::spawn_local(async move { controller.save_snapshot().await });
+        tokio::task::spawn_local(async move {
+            if let Err(error) = controller.save_snapshot(None).await {
+                warn!(error, "saving the cluster image failed");
+            }
+        });
     }
 
-    async fn save_snapshot(&self) {
+    /// Saves the image, with these members if they are about to change.
+    async fn save_snapshot(&self, members: Option<&Members>) -> Result<(), String> {
+        let _one_at_a_time = self.saving.lock().await;
+        let members = members.cloned();
         let saved = Saved {
             image: Image::clone(&self.node.images.load()),
-            members: Some(self.group.borrow().members().clone()),
+            members: Some(members.unwrap_or_else(|| self.group.borrow().members().clone())),
             applied: self.state.borrow().applied,
         };
-        snapshot::save(&self.env, &self.snapshot_path, &saved).await;
+        snapshot::save(&self.env, &self.snapshot_path, &saved).await
     }
 
     /// Saves the image and leaves the log clean.
     pub(crate) async fn close(self: &Rc<Self>) {
-        self.save_snapshot().await;
+        if let Err(error) = self.save_snapshot(None).await {
+            warn!(error, "saving the cluster image failed");
+        }
         if let Err(error) = self.log.close().await {
             warn!(%error, "closing the controller's log");
         }
@@ -442,6 +495,24 @@ pub(crate) struct Quorum {
     pub(crate) applied: u64,
     pub(crate) last_index: u64,
     pub(crate) others: Vec<MemberProgress>,
+}
+
+/// Who the controllers are when no snapshot says so: the founders, and what the log has made of
+/// them. A change that is not committed yet counts as well: a controller that knew too few of the
+/// others might take itself for a majority.
+async fn members_of(log: &Rc<Log>, node: &Node) -> Result<Members, OpenControllerError> {
+    let mut members = Members::of_voters(node.controller_voters.iter().copied());
+    let mut index = log.first_index();
+    while index <= log.last_index() {
+        let entries = log.entries(index, log.last_index() + 1, REPLAY_BYTES).await;
+        for entry in entries.map_err(|error| OpenControllerError::Damaged(error.to_string()))? {
+            if let Some(change) = change_of(&entry) {
+                members = members.after(entry.index, &change);
+            }
+            index = entry.index + 1;
+        }
+    }
+    Ok(members)
 }
 
 async fn open_log(
@@ -468,6 +539,13 @@ async fn open_log(
         Some(range) => Err(OpenControllerError::Damaged(range.to_string())),
         None => Ok(log),
     }
+}
+
+/// The change of members that an entry is, if it is one.
+fn change_of(entry: &Entry) -> Option<MemberChange> {
+    let Some(Internal::ConfChange(payload)) = Internal::of(entry) else { return None };
+    let change = MemberChange::decode(&payload);
+    Some(change.unwrap_or_else(|error| panic!("entry {} changes no members: {error}", entry.index)))
 }
 
 fn command_of(entry: &Entry) -> Option<Command> {

@@ -73,7 +73,7 @@ impl Controller {
         let others = group.others();
         let behind = self.log.last_index().saturating_sub(LAG_ENTRIES_MAX);
         let fit = |node: i32| others.iter().any(|other| is_fit(other, node, behind));
-        let Some(change) = voters_step(group.members(), image, fit) else { return };
+        let Some(change) = voters_step(group.members(), image, self.node.id, fit) else { return };
         info!(?change, "changing controllers");
         if group.propose_members(change).is_err() {
             warn!("not possible just now");
@@ -82,7 +82,7 @@ impl Controller {
 }
 
 fn is_fit(other: &MemberProgress, node: i32, behind: u64) -> bool {
-    other.node == node && other.in_sync && other.matched >= behind
+    other.node == node && other.in_sync && other.matched > 0 && other.matched >= behind
 }
 
 /// The next change of group 0's members, if one is due: brokers that are gone leave, new ones
@@ -90,6 +90,7 @@ fn is_fit(other: &MemberProgress, node: i32, behind: u64) -> bool {
 fn voters_step(
     members: &Members,
     image: &Image,
+    active: i32,
     fit: impl Fn(i32) -> bool,
 ) -> Option<MemberChange> {
     if members.is_joint() {
@@ -97,6 +98,8 @@ fn voters_step(
     }
     // A founder that has not come yet is not gone.
     let registered = |node: &&i32| !image.removed.contains(*node);
+    // Whoever leads leaves last: another has to take over first.
+    let registered = |node: &&i32| **node == active || registered(node);
     let gone: Vec<i32> = members
         .voters
         .iter()
@@ -161,13 +164,13 @@ mod tests {
         members.learners = learners.iter().copied().collect();
         let mut image = Image::of_brokers(brokers.iter().copied());
         image.removed = (1..10).filter(|node| !brokers.contains(node)).collect();
-        voters_step(&members, &image, |_| true)
+        voters_step(&members, &image, 1, |_| true)
     }
 
     #[test]
     fn a_founder_that_has_not_come_yet_is_waited_for() {
         let members = Members::of_voters([1, 2, 3]);
-        assert_eq!(voters_step(&members, &Image::of_brokers([2]), |_| true), None);
+        assert_eq!(voters_step(&members, &Image::of_brokers([2]), 2, |_| true), None);
     }
 
     #[test]

@@ -42,13 +42,12 @@ pub(super) async fn load(env: &Environment, path: &Path) -> Result<Saved, OpenCo
     Ok(Saved { applied: image.applied, image, members: None })
 }
 
-/// Saves the image. A failure costs only a longer next start.
-pub(super) async fn save(env: &Environment, path: &Path, saved: &Saved) {
+/// Saves the image; the error is for people.
+pub(super) async fn save(env: &Environment, path: &Path, saved: &Saved) -> Result<(), String> {
     let json = match serde_json::to_vec(saved) {
         Ok(json) => json,
         Err(error) => unreachable!("an image is plain data: {error}"),
     };
-    if let Err(error) = atomic_file::write(&*env.disk, path, &json).await {
-        warn!(path = %path.display(), %error, "saving the controller's image failed");
-    }
+    let written = atomic_file::write(&*env.disk, path, &json).await;
+    written.map_err(|error| format!("{}: {error}", path.display()))
 }

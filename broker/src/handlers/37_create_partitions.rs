@@ -82,7 +82,11 @@ async fn add(
     if validate_only {
         return Ok(());
     }
-    propose(shard, Command::AddPartitions { id: topic.id, partitions }).await?;
+    propose(
+        shard,
+        Command::AddPartitions { id: topic.id, first: Some(topic.partitions.len()), partitions },
+    )
+    .await?;
     wait_until_led(shard, topic.id, topic.partitions.len() + more, patience).await;
     Ok(())
 }

@@ -87,6 +87,8 @@ fn of_command(refusal: &CommandError) -> ErrorCode {
         }
         // Retried by the handler, never seen by a client.
         CommandError::ConfigsChanged => ErrorCode::ConcurrentTransactions,
+        CommandError::PartitionsChanged { .. } => ErrorCode::InvalidPartitions,
+        CommandError::BrokerAlive { .. } => ErrorCode::InvalidRequest,
         CommandError::TopicCollides(..) => ErrorCode::InvalidTopicException,
         CommandError::UnknownBroker(_) => ErrorCode::BrokerIdNotRegistered,
         CommandError::DiskMismatch { .. } | CommandError::Removed { .. } => {

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::frame::{self, FRAME_BYTES_MAX};
 use super::handshake::{self, HandshakeError, Hello, Purpose, Welcome};
-use super::network::Stream;
+use super::network::{Stream, tune};
 use super::transport::{decode_ask, decode_leaders, kind};
 use crate::forming::answer_form;
 use crate::replication::outgoing::GroupMessage;
@@ -53,7 +53,7 @@ async fn admit(
     peer: SocketAddr,
     shard: &Rc<Shard>,
 ) -> Result<(), HandshakeError> {
-    stream.set_nodelay(true).map_err(frame::FrameError::from)?;
+    tune(&stream).map_err(frame::FrameError::from)?;
     let Some((hello, theirs)) = greet(&mut stream, peer, shard).await? else { return Ok(()) };
     let shards = shard.node.router.shards().count();
     let to = ShardId(theirs % u16::try_from(shards).unwrap_or(u16::MAX).max(1));

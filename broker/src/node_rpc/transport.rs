@@ -59,6 +59,8 @@ struct Peer {
     node: i32,
     queue: RefCell<VecDeque<(u8, Vec<Bytes>)>>,
     queued_bytes: Cell<usize>,
+    /// There is to be a connection, also without anything to say.
+    wanted: Cell<bool>,
     /// Something was forgotten since Raft was last told.
     lossy: Cell<bool>,
     wake: Notify,
@@ -104,6 +106,16 @@ impl Transport {
         }
     }
 
+    /// Keeps a connection to every other broker: each that starts has to hear who leads here.
+    pub(crate) fn keep_connected(&self, shard: &Rc<Shard>) {
+        for node in shard.node.other_brokers() {
+            let peer = self.peer(shard, node);
+            if !peer.wanted.replace(true) {
+                peer.wake.notify_one();
+            }
+        }
+    }
+
     /// Queues one frame for a broker.
     pub(crate) fn send(&self, shard: &Rc<Shard>, node: i32, kind: u8, chunks: Vec<Bytes>) {
         let peer = self.peer(shard, node);
@@ -124,6 +136,7 @@ impl Transport {
                 node,
                 queue: RefCell::default(),
                 queued_bytes: Cell::new(0),
+                wanted: Cell::new(false),
                 lossy: Cell::new(false),
                 wake: Notify::new(),
             });
@@ -141,13 +154,18 @@ impl Peer {
         let mut retry = RETRY_MIN;
         let mut told = false;
         loop {
-            if self.queue.borrow().is_empty() {
+            if self.queue.borrow().is_empty() && !self.wanted.get() {
                 self.wake.notified().await;
                 continue;
             }
             let Some(hello) = shard.upgrade().map(|shard| hello(&shard)) else { return };
             let address = shard.upgrade().and_then(|shard| shard.node.address_of(self.node));
             let opened = match address {
+                None if shard.upgrade().is_some_and(|it| it.node.is_removed(self.node)) => {
+                    self.wanted.set(false);
+                    self.forget();
+                    continue;
+                }
                 Some(address) => open(&*network, address, self.node, &hello).await,
                 None => Err("its address is not known".to_owned()),
             };
@@ -216,6 +234,8 @@ impl Peer {
             {
                 warn!(node = self.node, "messages were dropped: the broker takes them too slowly");
                 shard.on_unreachable(self.node);
+                let leaders = encode_leaders(&shard.led());
+                self.queue.borrow_mut().push_front((kind::LEADERS, vec![leaders]));
             }
         }
     }

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::append::InFlight;
 use super::error::PartitionError;
+use super::snapshot::Change;
 use super::{Partition, Role, State, snapshot};
 use crate::abort::AbortOnPanic;
 use crate::replication::entry::Internal;
@@ -27,6 +28,18 @@ pub(super) enum PartitionCommand {
     /// Records below `offset` are gone: by retention or DeleteRecords.
     AdvanceLogStart { offset: i64 },
 }
+
+/// The change of members that an entry is, if it is one.
+fn change_of(entry: &Entry) -> Option<MemberChange> {
+    let Some(Internal::ConfChange(payload)) = Internal::of(entry) else { return None };
+    match MemberChange::decode(&payload) {
+        Ok(change) => Some(change),
+        Err(error) => panic!("entry {} changes no members: {error}", entry.index),
+    }
+}
+
+/// How long to wait before an entry of the group's own that cannot be read is tried again.
+const UNREADABLE_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Bytes asked of the log at a time when applying from disk.
 const LOAD_BYTES: usize = 4 << 20;
@@ -53,7 +66,7 @@ impl Partition {
         loop {
             let mut state = self.state.borrow_mut();
             let index = state.applied + 1;
-            if index > state.commit {
+            if index > state.commit || state.closed {
                 break;
             }
             let own = state.in_flight.pop_front_if(|in_flight| in_flight.index == index);
@@ -69,6 +82,12 @@ impl Partition {
                     self.load_and_apply(index);
                     break;
                 };
+                if let Some(change) = change_of(&entry) {
+                    state.applying = true;
+                    drop(state);
+                    self.change_members(index, change);
+                    break;
+                }
                 drop(state);
                 readable += self.apply_entry(&entry);
                 state = self.state.borrow_mut();
@@ -105,9 +124,22 @@ impl Partition {
             match loaded {
                 Ok(entries) => {
                     for entry in &entries {
+                        if let Some(change) = change_of(entry) {
+                            partition.wake_readers(readable);
+                            partition.change_members(entry.index, change);
+                            return;
+                        }
                         readable += partition.apply_entry(entry);
                         partition.on_applied(entry.index);
                     }
+                }
+                Err(error) if partition.is_internal(from) && !partition.is_closed() => {
+                    // It may say who the members are: without it nothing may go on.
+                    error!(topic = %partition.name, partition = partition.id.partition, index = from,
+                        %error, "an entry of the group's own cannot be read: the replica waits");
+                    tokio::time::sleep(UNREADABLE_RETRY_AFTER).await;
+                    partition.load_and_apply(from);
+                    return;
                 }
                 Err(error) => {
                     // The damage is known and reported; what can be read behind it still counts.
@@ -121,6 +153,33 @@ impl Partition {
             partition.state.borrow_mut().applying = false;
             partition.apply_committed();
         });
+    }
+
+    /// Makes durable who the members are after a change, then lets it take effect, then goes on
+    /// applying.
+    fn change_members(self: &Rc<Self>, index: u64, change: MemberChange) {
+        let partition = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let next = partition.group.borrow().members_after(index, &change);
+            if let Some(members) = &next
+                && !partition.insist_on_saving(Change::Members(members)).await
+            {
+                return;
+            }
+            let _abort = AbortOnPanic("partition members");
+            partition.group.borrow_mut().apply_members(index, &change);
+            if let Some(members) = next {
+                info!(topic = %partition.name, partition = partition.id.partition, ?members,
+                    "members changed");
+            }
+            partition.on_applied(index);
+            partition.state.borrow_mut().applying = false;
+            partition.apply_committed();
+        });
+    }
+
+    fn is_internal(&self, index: u64) -> bool {
+        self.log.meta(index).is_none_or(|meta| meta.is_internal())
     }
 
     /// Entry `index` came from the log, and is applied.
@@ -148,13 +207,7 @@ impl Partition {
                 Err(error) => unreachable!("the log verified entry {}: {error}", entry.index),
             },
             Some(Internal::Blank) => 0,
-            Some(Internal::ConfChange(payload)) => {
-                match MemberChange::decode(&payload) {
-                    Ok(change) => self.apply_members(entry.index, &change),
-                    Err(error) => panic!("entry {} changes no members: {error}", entry.index),
-                }
-                0
-            }
+            Some(Internal::ConfChange(_)) => unreachable!("{}: see change_members", entry.index),
             Some(Internal::Command(command)) => {
                 match serde_json::from_slice(&command) {
                     Ok(command) => self.apply_command(command),
@@ -172,14 +225,6 @@ impl Partition {
         let bytes = i64::try_from(header.size()).unwrap_or(i64::MAX);
         state.unsaved.on_applied(header.size());
         bytes
-    }
-
-    fn apply_members(&self, index: u64, change: &MemberChange) {
-        self.group.borrow_mut().apply_members(index, change);
-        self.state.borrow_mut().unsaved.on_members();
-        let group = self.group.borrow();
-        info!(topic = %self.name, partition = self.id.partition, members = ?group.members(),
-            "members changed");
     }
 
     fn apply_command(self: &Rc<Self>, command: PartitionCommand) {

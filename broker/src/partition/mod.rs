@@ -47,7 +47,7 @@ use crate::admin::metrics::{Metrics, TopicMetrics};
 use crate::clock::Clock;
 use crate::controller::assignment::Assignment;
 use crate::controller::leaders::{Leader, Leaders};
-use crate::replication::group::{Group, OpenGroup, Received};
+use crate::replication::group::{Group, Meeting, OpenGroup, Passive, Received};
 use crate::replication::membership::Members;
 use crate::replication::outgoing::{GroupMessage, Outgoing};
 use crate::replication::scheduler::Scheduler;
@@ -57,6 +57,7 @@ use append::InFlight;
 use error::PartitionError;
 use fetch_wait::Waiters;
 use producers::Producers;
+use snapshot::{Change, OpenPartitionError};
 
 /// How long to wait before an entry that cannot be read is tried again for another replica.
 const UNREADABLE_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
@@ -97,6 +98,8 @@ pub(crate) struct Partition {
     log: Rc<Log>,
     group: RefCell<Group>,
     state: RefCell<State>,
+    /// One writer of the snapshot at a time.
+    saving: tokio::sync::Mutex<()>,
     topic_metrics: TopicMetrics,
     /// What the topic's metrics hold of this log's size.
     counted_bytes: Cell<i64>,
@@ -112,8 +115,11 @@ struct State {
     high_watermark: i64,
     commit: u64,
     applied: u64,
-    /// A committed entry is being read back from disk before it can be applied.
+    /// A committed entry is being read back from disk, or a change of members is being made durable,
+    /// before it can be applied.
     applying: bool,
+    /// That a leader was met is being made durable.
+    meeting: bool,
     producers: Producers,
     in_flight: VecDeque<InFlight>,
     /// `acks` of 0 and 1 are answered up to this index.
@@ -127,6 +133,8 @@ struct State {
     healing: heal::Healing,
     /// Nothing may be begun any more.
     closed: bool,
+    /// When leadership was last handed on because this disk is full.
+    handed_over_full: Option<tokio::time::Instant>,
     /// How often in a row the preferred leader was found able to lead.
     preferred_seen: u32,
 }
@@ -148,22 +156,42 @@ impl Partition {
     pub(crate) async fn open(
         env: &Rc<Environment>,
         open: OpenPartition,
-    ) -> Result<Rc<Partition>, OpenError> {
+    ) -> Result<Rc<Partition>, OpenPartitionError> {
         let OpenPartition { id, name, dir, assignment, hard_state, settings } = open;
         let wants_written = Rc::new(Cell::new(false));
         let identity = LogIdentity { topic: id.topic, partition: id.partition };
-        let snapshot = snapshot::load(env, &dir, identity).await?;
-        let known = snapshot.as_ref().map_or(0, |snapshot| snapshot.applied);
-        let (log, report) = Log::open(OpenLog {
+        let moved = assignment.origin.is_some();
+        let snapshot = snapshot::load(env, &dir, identity, moved).await?;
+        let open_log = |applied| OpenLog {
             disk: Rc::clone(&env.disk),
             dir: dir.clone(),
             identity,
             config: settings.log_config(),
             shared: Rc::clone(&env.shared),
-            applied: known,
+            applied,
             on_event: on_log_event(env, id, &name, &wants_written),
-        })
-        .await?;
+        };
+        let known = snapshot.as_ref().map_or(0, |snapshot| snapshot.applied);
+        let (mut log, mut report) = Log::open(open_log(known)).await?;
+        let is_new = snapshot.is_none() && log.last_index() == 0;
+        let mut snapshot = snapshot::usable(snapshot, &log);
+        if known > log.last_index() {
+            // The log has lost its tail. What it gets instead may be something else, so what was
+            // known of the tail must not be believed later.
+            snapshot::write(env, &dir, &snapshot).await?;
+            if let Err(error) = log.close().await {
+                return Err(OpenError::from(std::io::Error::other(error)).into());
+            }
+            (log, report) = Log::open(open_log(snapshot.applied)).await?;
+        }
+        if is_new && moved {
+            // The group began without this broker, or long ago: whom the broker would take for the
+            // voters may have left.
+            snapshot.passive = Some(Passive::default());
+            let members = Members::of_voters(assignment.initial_voters().iter().copied());
+            snapshot.members = Some(members);
+            snapshot::write(env, &dir, &snapshot).await?;
+        }
         for range in &report.damaged {
             env.metrics.on_damage_found();
             error!(topic = %name, partition = id.partition, %range, "damage found on disk: the range is kept and not served");
@@ -171,14 +199,15 @@ impl Partition {
         let cut_bytes = report.segments.iter().map(|segment| segment.bytes_cut).sum();
         let rebuilt = report.segments.iter().filter(|segment| segment.ledger_rebuilt).count();
         env.metrics.on_recovered(cut_bytes, rebuilt.try_into().unwrap_or(u64::MAX));
-        let snapshot::Snapshot { applied, producers, members, log_start_floor, .. } =
-            snapshot::usable(snapshot, &log);
+        let snapshot::Snapshot { applied, producers, members, passive, log_start_floor, .. } =
+            snapshot;
         let initial = || Members::of_voters(assignment.initial_voters().iter().copied());
         let preferred = assignment.replicas.first() == Some(&env.node);
         let group = Group::open(OpenGroup {
             id,
             node: env.node,
             members: members.unwrap_or_else(initial),
+            passive,
             preferred,
             log: Rc::clone(&log),
             hard_state,
@@ -196,6 +225,7 @@ impl Partition {
             commit: applied,
             applied,
             applying: false,
+            meeting: false,
             producers,
             in_flight: VecDeque::new(),
             answered_written: 0,
@@ -205,9 +235,11 @@ impl Partition {
             scrubbed: ScrubPosition::START,
             healing: heal::Healing::default(),
             closed: false,
+            handed_over_full: None,
             preferred_seen: 0,
         };
         let (group, state) = (RefCell::new(group), RefCell::new(state));
+        let saving = tokio::sync::Mutex::default();
         let topic_metrics = env.metrics.topic(&name);
         let env = Rc::clone(env);
         Ok(Rc::new(Partition {
@@ -219,6 +251,7 @@ impl Partition {
             log,
             group,
             state,
+            saving,
             topic_metrics,
             counted_bytes: Cell::new(0),
             wants_written,
@@ -226,7 +259,10 @@ impl Partition {
     }
 
     /// Does everything the group has to do now. Called by the shard's driver.
-    pub(crate) fn step(self: &Rc<Self>) {
+    ///
+    /// Returns false if the partition has to be opened anew: see [`Partition::close`].
+    #[must_use]
+    pub(crate) fn step(self: &Rc<Self>) -> bool {
         let _abort = AbortOnPanic("partition step");
         let progress = self.group.borrow_mut().step();
         self.fetch_wanted();
@@ -247,6 +283,7 @@ impl Partition {
         }
         self.answer_written();
         self.on_commit(progress.commit);
+        !progress.promoted
     }
 
     /// Moves the group's clock by one tick.
@@ -256,9 +293,33 @@ impl Partition {
     }
 
     /// Takes a message of another replica.
-    pub(crate) fn receive(&self, message: GroupMessage) -> Received {
+    /// What has to be installed first is returned.
+    pub(crate) fn receive(self: &Rc<Self>, message: GroupMessage) -> Option<Box<GroupMessage>> {
         let _abort = AbortOnPanic("partition receive");
-        self.group.borrow_mut().receive(message)
+        let received = self.group.borrow_mut().receive(message);
+        match received {
+            Received::Taken => None,
+            Received::Install(message) => Some(message),
+            Received::Met(meeting) => {
+                self.meet(meeting);
+                None
+            }
+        }
+    }
+
+    /// A passive replica notes when it first heard of a leader, before it answers that; the leader
+    /// writes again.
+    fn meet(self: &Rc<Self>, meeting: Meeting) {
+        if std::mem::replace(&mut self.state.borrow_mut().meeting, true) {
+            return;
+        }
+        let partition = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            if partition.insist_on_saving(Change::Met(meeting)).await {
+                partition.group.borrow_mut().met(meeting);
+                partition.state.borrow_mut().meeting = false;
+            }
+        });
     }
 
     /// The connection to a broker broke.
@@ -275,10 +336,12 @@ impl Partition {
         data: &[u8],
     ) -> bool {
         self.on_leadership_lost_for_good();
+        let _no_other_writer = self.saving.lock().await;
         if let Err(error) = self.log.close().await {
             warn!(topic = %self.name, partition = self.id.partition, %error, "closing");
         }
-        snapshot::note_install(&self.env, &self.dir, index, term, data).await
+        let passive = self.group.borrow().passive();
+        snapshot::note_install(&self.env, &self.dir, (index, term), data, passive).await
     }
 
     /// Reads from disk what members that are behind need next.
@@ -382,7 +445,7 @@ impl Partition {
     /// leaves the files such that nothing need be verified.
     pub(crate) async fn close(self: &Rc<Self>) -> Result<(), WriteError> {
         self.on_leadership_lost_for_good();
-        snapshot::save(self).await;
+        self.save_at_close().await;
         self.log.close().await
     }
 

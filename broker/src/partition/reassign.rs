@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::error::PartitionError;
@@ -21,6 +23,9 @@ const LAG_ENTRIES_MAX: u64 = 64;
 /// Looks in a row that must find the preferred leader fit before it gets the leadership: ten
 /// seconds, so that a broker that starts is not given everything at once.
 const PREFERRED_FIT_LOOKS: u32 = 20;
+
+/// How long a replica on a full disk keeps a leadership that came back to it.
+const FULL_AGAIN_AFTER: Duration = Duration::from_secs(300);
 
 impl Partition {
     /// Takes over a changed assignment.
@@ -66,7 +71,10 @@ impl Partition {
     fn caught_up(&self) -> Vec<MemberProgress> {
         let last_index = self.log.last_index();
         let mut others = self.group.borrow().others();
-        others.retain(|other| other.in_sync && other.matched + LAG_ENTRIES_MAX >= last_index);
+        // One that has confirmed nothing has not been heard since it became a member.
+        others.retain(|other| {
+            other.in_sync && other.matched > 0 && other.matched + LAG_ENTRIES_MAX >= last_index
+        });
         others
     }
 
@@ -74,7 +82,12 @@ impl Partition {
     /// this broker's disk is full.
     fn prefer(&self, preferred: Option<i32>, balance: bool) {
         if self.env.space.refuses_writes() {
-            self.hand_over_to(|_| true);
+            // The others' disks may be as full: handing on and on would help nobody.
+            let last = self.state.borrow().handed_over_full;
+            if last.is_none_or(|at| at.elapsed() > FULL_AGAIN_AFTER) && self.hand_over_to(|_| true)
+            {
+                self.state.borrow_mut().handed_over_full = Some(Instant::now());
+            }
             return;
         }
         let Some(preferred) = preferred.filter(|node| *node != self.env.node && balance) else {

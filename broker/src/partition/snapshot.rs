@@ -14,16 +14,31 @@ use std::rc::Rc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thalweg_storage::atomic_file;
+use thalweg_storage::error::OpenError;
 use thalweg_storage::log::{Log, LogIdentity};
 use thalweg_storage::{BeginError, Beginning, begin_at};
+use thiserror::Error;
 use tracing::{error, info, warn};
 
 use super::producers::Producers;
 use super::{Environment, Partition};
+use crate::replication::group::{Meeting, Passive};
 use crate::replication::membership::Members;
 
 const FILE_NAME: &str = "producers.snap";
 const SAVE_AFTER_BYTES: usize = 32 << 20;
+const SAVE_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Why a partition cannot be opened.
+#[derive(Debug, Error)]
+pub(crate) enum OpenPartitionError {
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    #[error(
+        "the members of its group cannot be read ({0}); move the partition's directory away, and it is fetched anew from the other replicas"
+    )]
+    Members(String),
+}
 
 /// The state machine as of `applied`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,6 +48,9 @@ pub(super) struct Snapshot {
     /// Absent in files of before there were other members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) members: Option<Members>,
+    /// This replica has no say yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) passive: Option<Passive>,
     /// Records below are deleted, though the log may not have come so far yet.
     #[serde(default)]
     pub(super) log_start_floor: i64,
@@ -58,13 +76,23 @@ struct Transfer {
     log_start_offset: i64,
     producers: Producers,
     members: Members,
+    /// What the leader has applied.
+    applied: u64,
 }
 
-/// How much has been applied since the last save.
+/// What is about to change, once it is durable.
+#[derive(Clone, Copy)]
+pub(super) enum Change<'a> {
+    Nothing,
+    Members(&'a Members),
+    /// A passive replica has met a leader.
+    Met(Meeting),
+}
+
+/// What has changed since the last save.
 #[derive(Default)]
 pub(super) struct Unsaved {
     bytes: usize,
-    members: bool,
     saving: bool,
 }
 
@@ -72,32 +100,38 @@ impl Unsaved {
     pub(super) fn on_applied(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
-
-    pub(super) fn on_members(&mut self) {
-        self.members = true;
-    }
-
-    fn is_due(&self) -> bool {
-        !self.saving && (self.members || self.bytes >= SAVE_AFTER_BYTES)
-    }
 }
 
 /// The directory's snapshot, after carrying on an installation that a crash has interrupted.
+///
+/// # Errors
+/// [`OpenPartitionError::Members`] if there is a file that cannot be read and `needed` says that
+/// the members of the group are known from nowhere else.
 pub(super) async fn load(
     env: &Environment,
     dir: &Path,
     identity: LogIdentity,
-) -> Result<Option<Snapshot>, thalweg_storage::error::OpenError> {
-    let Some(mut snapshot) = read(env, dir).await else { return Ok(None) };
+    needed: bool,
+) -> Result<Option<Snapshot>, OpenPartitionError> {
+    let mut snapshot = match read(env, dir).await {
+        Ok(Some(snapshot)) => snapshot,
+        Ok(None) => return Ok(None),
+        Err(why) if needed => return Err(OpenPartitionError::Members(why)),
+        Err(why) => {
+            warn!(dir = %dir.display(), why, "unusable snapshot: rebuilding from the log");
+            return Ok(None);
+        }
+    };
     if let Some(install) = snapshot.install.take() {
         let Install { index, term, offset } = install;
         let beginning = Beginning { index: index + 1, prev_term: term, offset };
         match begin_at(&env.disk, dir, identity, beginning).await {
             Ok(()) => {}
-            Err(BeginError::Files(error)) => return Err(error),
+            Err(BeginError::Files(error)) => return Err(error.into()),
             Err(BeginError::Nowhere(at)) => unreachable!("a leader's log begins at {at:?}"),
         }
-        write(env, dir, &snapshot).await;
+        // As long as the note stands the next start clears the log again.
+        write(env, dir, &snapshot).await?;
     }
     Ok(Some(snapshot))
 }
@@ -110,6 +144,7 @@ pub(super) fn usable(snapshot: Option<Snapshot>, log: &Log) -> Snapshot {
         Some(stale) => Snapshot {
             applied: before_first,
             members: stale.members,
+            passive: stale.passive,
             log_start_floor: stale.log_start_floor,
             ..Snapshot::default()
         },
@@ -117,35 +152,29 @@ pub(super) fn usable(snapshot: Option<Snapshot>, log: &Log) -> Snapshot {
     }
 }
 
-async fn read(env: &Environment, dir: &Path) -> Option<Snapshot> {
+async fn read(env: &Environment, dir: &Path) -> Result<Option<Snapshot>, String> {
     let path = dir.join(FILE_NAME);
-    match atomic_file::read(&*env.disk, &path).await {
-        Ok(Some(bytes)) => match serde_json::from_slice(&bytes) {
-            Ok(snapshot) => Some(snapshot),
-            Err(error) => {
-                warn!(path = %path.display(), %error, "unreadable snapshot: rebuilding from the log");
-                None
-            }
-        },
-        Ok(None) => None,
-        Err(error) => {
-            warn!(path = %path.display(), %error, "unusable snapshot: rebuilding from the log");
-            None
-        }
-    }
+    let bytes = match atomic_file::read(&*env.disk, &path).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let snapshot = serde_json::from_slice(&bytes);
+    snapshot.map(Some).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-async fn write(env: &Environment, dir: &Path, snapshot: &Snapshot) -> bool {
+/// Makes a snapshot durable. One writer at a time: see [`Partition::save`].
+pub(super) async fn write(
+    env: &Environment,
+    dir: &Path,
+    snapshot: &Snapshot,
+) -> Result<(), OpenError> {
     let path = dir.join(FILE_NAME);
     let json = match serde_json::to_vec(snapshot) {
         Ok(json) => json,
         Err(error) => unreachable!("a snapshot is plain data: {error}"),
     };
-    let written = atomic_file::write(&*env.disk, &path, &json).await;
-    if let Err(error) = &written {
-        warn!(path = %path.display(), %error, "saving the partition's state failed");
-    }
-    written.is_ok()
+    atomic_file::write(&*env.disk, &path, &json).await.map_err(OpenError::from)
 }
 
 /// Notes down that this directory's log is to begin where the leader says; the next open does it.
@@ -153,9 +182,9 @@ async fn write(env: &Environment, dir: &Path, snapshot: &Snapshot) -> bool {
 pub(super) async fn note_install(
     env: &Environment,
     dir: &Path,
-    index: u64,
-    term: u64,
+    (index, term): (u64, u64),
     data: &[u8],
+    passive: Option<Passive>,
 ) -> bool {
     let transfer: Transfer = match serde_json::from_slice(data) {
         Ok(transfer) => transfer,
@@ -167,14 +196,21 @@ pub(super) async fn note_install(
     let Ok(term) = u32::try_from(term) else { return false };
     info!(dir = %dir.display(), index, offset = transfer.offset,
         "too far behind: beginning anew where the leader's log begins");
+    let met = Meeting { term: u64::from(term), committed: index.max(transfer.applied) };
+    let passive = passive.map(|Passive { met_at }| Passive { met_at: met_at.or(Some(met)) });
     let snapshot = Snapshot {
         applied: index,
         producers: transfer.producers,
         members: Some(transfer.members),
+        passive,
         log_start_floor: transfer.log_start_offset,
         install: Some(Install { index, term, offset: transfer.offset }),
     };
-    write(env, dir, &snapshot).await
+    let noted = write(env, dir, &snapshot).await;
+    if let Err(error) = &noted {
+        warn!(dir = %dir.display(), %error, "noting down where the log is to begin");
+    }
+    noted.is_ok()
 }
 
 impl Partition {
@@ -185,6 +221,7 @@ impl Partition {
             log_start_offset: self.log.log_start_offset(),
             producers: self.state.borrow().producers.clone(),
             members: self.group.borrow().members().clone(),
+            applied: self.state.borrow().applied,
         };
         match serde_json::to_vec(&transfer) {
             Ok(json) => Bytes::from(json),
@@ -196,41 +233,73 @@ impl Partition {
 /// Starts saving if enough has changed since the last time.
 pub(super) fn maybe_save(partition: &Rc<Partition>) {
     let mut state = partition.state.borrow_mut();
-    if !state.unsaved.is_due() {
+    if state.unsaved.saving || state.unsaved.bytes < SAVE_AFTER_BYTES {
         return;
     }
     state.unsaved.saving = true;
     drop(state);
     let partition = Rc::clone(partition);
     tokio::task::spawn_local(async move {
-        save(&partition).await;
+        partition.save(Change::Nothing).await;
         partition.state.borrow_mut().unsaved.saving = false;
-        maybe_save_again(&partition);
     });
 }
 
-/// Members may have changed while a save was under way.
-fn maybe_save_again(partition: &Rc<Partition>) {
-    if partition.state.borrow().unsaved.members {
-        maybe_save(partition);
+impl Partition {
+    /// Saves the state as of what is applied now, with what is about to change. Returns whether it is
+    /// durable; unless something changes, a failure costs only a longer start.
+    pub(super) async fn save(&self, change: Change<'_>) -> bool {
+        let _one_at_a_time = self.saving.lock().await;
+        if self.is_closed() {
+            return false;
+        }
+        self.write_snapshot(change).await
     }
-}
 
-/// Saves the state as of what is applied now. A failure costs only a longer next start.
-pub(super) async fn save(partition: &Rc<Partition>) {
-    let snapshot = {
-        let mut state = partition.state.borrow_mut();
-        if state.unsaved.bytes == 0 && !state.unsaved.members {
-            return;
+    /// The last save: nobody writes the file after this returns, or while it runs.
+    pub(super) async fn save_at_close(&self) {
+        let _one_at_a_time = self.saving.lock().await;
+        self.write_snapshot(Change::Nothing).await;
+    }
+
+    async fn write_snapshot(&self, change: Change<'_>) -> bool {
+        let snapshot = {
+            let (state, group) = (self.state.borrow(), self.group.borrow());
+            let members = match change {
+                Change::Members(members) => members,
+                Change::Nothing | Change::Met(_) => group.members(),
+            };
+            let passive = match change {
+                Change::Met(meeting) => Some(Passive { met_at: Some(meeting) }),
+                Change::Nothing | Change::Members(_) => group.passive_with(members),
+            };
+            Snapshot {
+                applied: state.applied,
+                producers: state.producers.clone(),
+                members: Some(members.clone()),
+                passive,
+                log_start_floor: state.log_start_floor,
+                install: None,
+            }
+        };
+        self.state.borrow_mut().unsaved.bytes = 0;
+        let written = write(&self.env, &self.dir, &snapshot).await;
+        if let Err(error) = &written {
+            warn!(topic = %self.name, partition = self.id.partition, %error,
+                "saving the partition's state failed");
         }
-        (state.unsaved.bytes, state.unsaved.members) = (0, false);
-        Snapshot {
-            applied: state.applied,
-            producers: state.producers.clone(),
-            members: Some(partition.group.borrow().members().clone()),
-            log_start_floor: state.log_start_floor,
-            install: None,
+        written.is_ok()
+    }
+
+    /// Makes a change durable, however long it takes. Returns false if the partition was closed
+    /// meanwhile.
+    pub(super) async fn insist_on_saving(&self, change: Change<'_>) -> bool {
+        while !self.save(change).await {
+            if self.is_closed() {
+                return false;
+            }
+            tokio::time::sleep(SAVE_AGAIN_AFTER).await;
         }
-    };
-    write(&partition.env, &partition.dir, &snapshot).await;
+        true
+    }
 }

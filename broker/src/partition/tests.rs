@@ -32,7 +32,6 @@ use crate::config::BrokerConfig;
 use crate::controller::assignment::Assignment;
 use crate::controller::command::Command;
 use crate::replication::config::TICK;
-use crate::replication::group::Received;
 use crate::replication::outgoing::{GroupMessage, Outgoing};
 use crate::replication::scheduler::Scheduler;
 use crate::replication::wire;
@@ -141,7 +140,9 @@ impl World {
     async fn drive(self: Rc<Self>, env: Rc<Environment>, partition: Rc<Partition>) {
         loop {
             env.scheduler.take().await;
-            partition.step();
+            if !partition.step() {
+                spawn_local(Rc::clone(&self).reopen(env.node));
+            }
             for (to, ask) in env.outgoing.take_asked() {
                 if !self.cut.borrow().contains(&(env.node, to))
                     && let Some(asked) = self.partition(to)
@@ -177,10 +178,21 @@ impl World {
         let bytes = Bytes::from(wire::encode(std::slice::from_ref(message)).concat());
         let Some(partition) = self.partition(to) else { return };
         for message in wire::decode(bytes).expect("what was encoded can be decoded") {
-            if let Received::Install(message) = partition.receive(message) {
+            if let Some(message) = partition.receive(message) {
                 self.install(to, *message).await;
             }
         }
+    }
+
+    /// As a shard does it.
+    async fn reopen(self: Rc<Self>, node: i32) {
+        let Some(replica) = self.replicas.borrow_mut().remove(&node) else { return };
+        replica.tasks.iter().for_each(AbortHandle::abort);
+        let hard_state = replica.partition.hard_state();
+        replica.partition.close().await.expect("it closes");
+        let env = Rc::clone(&replica.partition.env);
+        let replica = self.open(&env, hard_state).await;
+        self.replicas.borrow_mut().insert(node, replica);
     }
 
     /// As a shard does it: close, note down, open again, and let Raft see the message.
@@ -194,7 +206,7 @@ impl World {
         let replica = self.open(&env, hard_state).await;
         let partition = Rc::clone(&replica.partition);
         self.replicas.borrow_mut().insert(node, replica);
-        assert!(matches!(partition.receive(message), Received::Taken), "installed once");
+        assert!(partition.receive(message).is_none(), "installed once");
     }
 
     /// Sets where the partition is to live, as the image of the cluster would, unless it is moving

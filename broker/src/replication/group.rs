@@ -8,21 +8,25 @@
 //! Invariant: `on_persist_ready(n)` is called only after every write of ready 1..=n is stable.
 //! Invariant: a follower's or candidate's message of ready n leaves after that.
 
+mod members;
+mod receive;
+
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use raft::eraftpb::{HardState, Message, MessageType, Snapshot};
+use raft::eraftpb::{ConfState, HardState, Message, MessageType};
 use raft::{RawNode, StateRole};
+use serde::{Deserialize, Serialize};
 use thalweg_storage::entry::Entry;
 use thalweg_storage::log::Log;
 use thalweg_storage::votes::{self, GroupId, Votes};
 use thiserror::Error;
 
 use super::RaftId;
-use super::config::{IN_SYNC_TICKS, group_config};
-use super::entry::{from_stored, offset_after, to_stored};
+use super::config::group_config;
+use super::entry::{offset_after, to_stored};
 use super::log_storage::{LogStorage, Wanted};
 use super::membership::{MemberChange, Members};
 use super::outgoing::{GroupMessage, Outgoing};
@@ -34,11 +38,17 @@ use crate::abort::stop_process;
 /// others may only just be starting. Two seconds.
 const EAGER_TICKS: u64 = 40;
 
+/// How long a member may take over a snapshot before it is sent again: five seconds.
+const SNAPSHOT_AGAIN_TICKS: u64 = 100;
+
 /// Everything a group needs to start.
 pub(crate) struct OpenGroup {
     pub(crate) id: GroupId,
     pub(crate) node: i32,
     pub(crate) members: Members,
+    /// This broker has had the group before and lost it, or comes late: it has no say until a change
+    /// of members gives it one.
+    pub(crate) passive: Option<Passive>,
     /// This broker is to lead if nobody does.
     pub(crate) preferred: bool,
     pub(crate) log: Rc<Log>,
@@ -48,6 +58,23 @@ pub(crate) struct OpenGroup {
     pub(crate) votes: Rc<Votes>,
     pub(crate) scheduler: Rc<Scheduler>,
     pub(crate) outgoing: Rc<Outgoing>,
+}
+
+/// A replica that began empty in a group that has already changed its members. The voters it once
+/// knew may have been left behind long ago, so it does not count itself among them, and votes only
+/// for brokers that have everything that was committed when it first heard of a leader: they know
+/// who the members are. It becomes an ordinary member when the log gives it a vote after that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Passive {
+    /// When it first heard of a leader.
+    pub(crate) met_at: Option<Meeting>,
+}
+
+/// The term of the leader that was met, and what that had committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Meeting {
+    pub(crate) term: u64,
+    pub(crate) committed: u64,
 }
 
 /// One group of which this broker is a member.
@@ -64,6 +91,9 @@ pub(crate) struct Group {
     preferred: bool,
     /// This broker neither votes nor stands for election.
     abstains: bool,
+    passive: Option<Passive>,
+    /// The log has given a passive replica its vote: it has to be opened anew.
+    promoted: bool,
     /// Nobody else is a member: there is nobody to wait for, and nobody to beat for.
     alone: bool,
     unpersisted: VecDeque<Unpersisted>,
@@ -101,6 +131,8 @@ pub(crate) struct Progress {
     pub(crate) lost_leadership: bool,
     /// This broker stood for election.
     pub(crate) campaigned: bool,
+    /// A passive replica has got its vote and has to be opened anew.
+    pub(crate) promoted: bool,
     /// A member needs what this log no longer has: [`Group::offer_snapshot`].
     pub(crate) snapshot_wanted: bool,
     /// Everything up to here is committed, and durable here.
@@ -119,6 +151,9 @@ pub(crate) enum Received {
     Taken,
     /// The log has to begin elsewhere before Raft can take this.
     Install(Box<GroupMessage>),
+    /// A leader writes to this passive replica for the first time: that is to be made durable
+    /// ([`Group::met`]), and the message comes again.
+    Met(Meeting),
 }
 
 /// How far a member is, as its leader sees it.
@@ -132,15 +167,17 @@ pub(crate) struct MemberProgress {
 impl Group {
     /// Starts the group. A lone voter asks for leadership at once: there is nobody to wait for.
     pub(crate) fn open(open: OpenGroup) -> Group {
-        let OpenGroup { id, node, members, preferred, log, hard_state, applied, .. } = open;
-        let alone = members.is_alone(node);
+        let OpenGroup { id, node, members, passive, preferred, log, hard_state, .. } = open;
+        let applied = open.applied;
+        let alone = members.is_alone(node) && passive.is_none();
         let mut hard = HardState::default();
         hard.set_term(hard_state.term.max(u64::from(log.last_term())));
         hard.set_vote(if hard.term == hard_state.term { hard_state.vote } else { 0 });
         // What a lone voter has on stable storage is committed: it is the majority.
         let commit = if alone { log.last_index() } else { hard_state.commit.max(applied) };
         hard.set_commit(commit.min(log.last_index()));
-        let storage = LogStorage::new(Rc::clone(&log), hard, members.to_raft());
+        let known = if passive.is_some() { ConfState::default() } else { members.to_raft() };
+        let storage = LogStorage::new(Rc::clone(&log), hard, known);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&group_config(RaftId::of(node), applied), storage, &logger)
             .unwrap_or_else(|error| panic!("raft group {id:?} cannot start: {error}"));
@@ -152,9 +189,11 @@ impl Group {
             votes: open.votes,
             scheduler: open.scheduler,
             outgoing: open.outgoing,
-            preferred: preferred && members.voters.contains(&node),
+            preferred: preferred && passive.is_none() && members.voters.contains(&node),
             members,
             abstains: false,
+            passive,
+            promoted: false,
             alone,
             unpersisted: VecDeque::new(),
             vote_saved: Rc::new(Cell::new(0)),
@@ -208,16 +247,6 @@ impl Group {
         self.propose(Bytes::new(), command)
     }
 
-    /// Gives a change of members to Raft. Raft drops it when another one is not applied yet.
-    pub(crate) fn propose_members(&mut self, change: MemberChange) -> Result<(), Dropped> {
-        self.check_leading()?;
-        let raft = change.to_raft();
-        self.raw.propose_conf_change(Vec::new(), raft).map_err(|_dropped| Dropped)?;
-        self.proposed = (self.raw.raft.raft_log.last_index(), change);
-        self.scheduler.schedule(self.id);
-        Ok(())
-    }
-
     fn propose(&mut self, context: Bytes, data: Bytes) -> Result<u64, Dropped> {
         self.check_leading()?;
         let entry = raft::eraftpb::Entry { context, data, ..raft::eraftpb::Entry::default() };
@@ -248,100 +277,12 @@ impl Group {
         if self.raw.tick() {
             self.scheduler.schedule(self.id);
         }
+        if self.ticks.is_multiple_of(SNAPSHOT_AGAIN_TICKS) && self.leader_term().is_some() {
+            self.send_lost_snapshots();
+        }
         let waiting = self.preferred && self.raw.raft.leader_id == 0;
         if waiting && self.ticks <= EAGER_TICKS && self.ticks.is_multiple_of(2) {
             self.campaign();
-        }
-    }
-
-    /// Takes a message of another broker whose entries have been verified.
-    pub(crate) fn receive(&mut self, received: GroupMessage) -> Received {
-        let GroupMessage { group, mut message, entries } = received;
-        let last_index = self.log.last_index();
-        let stale = message.term < self.raw.raft.term;
-        match message.get_msg_type() {
-            MessageType::MsgSnapshot if !stale => {
-                let metadata = message.get_snapshot().get_metadata();
-                let (index, term) = (metadata.index, metadata.term);
-                let known = self.log.term(index).map(u64::from) == Some(term);
-                if index > self.raw.raft.raft_log.committed && !(known && index <= last_index) {
-                    return Received::Install(Box::new(GroupMessage { group, message, entries }));
-                }
-            }
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote if self.abstains => {
-                return Received::Taken;
-            }
-            MessageType::MsgTimeoutNow if self.abstains => return Received::Taken,
-            MessageType::MsgHeartbeat => {
-                // A log that was written with write caching may have lost what it had confirmed.
-                message.commit = message.commit.min(self.raw.raft.raft_log.last_index());
-            }
-            MessageType::MsgAppend if !self.fits(message.index, message.log_term, &entries) => {
-                tracing::error!(group = ?self.id, index = message.index, from = message.from,
-                    "entries of another broker do not continue this log: not taken");
-                return Received::Taken;
-            }
-            MessageType::MsgAppendResponse if message.reject => self.believe_rejection(&message),
-            _ => {}
-        }
-        if let Some(node) = RaftId(message.from).node() {
-            self.heard.insert(node, self.ticks);
-        }
-        if !entries.is_empty() {
-            let entries: Vec<_> = entries.into_iter().map(from_stored).collect();
-            message.set_entries(entries.into());
-        }
-        if let Err(error) = self.raw.step(message) {
-            tracing::debug!(group = ?self.id, %error, "message not taken");
-        }
-        self.scheduler.schedule(self.id);
-        Received::Taken
-    }
-
-    /// Whether entries that come after the one at `index` have the offsets that follow there. Where
-    /// this log has another entry Raft says so itself.
-    fn fits(&self, index: u64, term: u64, entries: &[Entry]) -> bool {
-        let same = self.log.term(index).map(u64::from) == Some(term);
-        let mut next_offset = match self.log.meta(index) {
-            _ if !same => None,
-            Some(meta) => Some(meta.next_offset()),
-            None if index == self.log.last_index() => Some(self.log.next_offset()),
-            None => None,
-        };
-        for (next_index, entry) in (index + 1..).zip(entries) {
-            let base = thalweg_protocol::batch::BatchHeader::parse(&entry.header);
-            let Ok(header) = base else { return false };
-            let follows = next_offset.is_none_or(|next| header.base_offset == next);
-            if !follows || entry.index != next_index {
-                return false;
-            }
-            next_offset = Some(offset_after(entry, header.base_offset));
-        }
-        true
-    }
-
-    /// A follower that lost what it had confirmed (its log was written with write caching and its
-    /// power failed) says so by rejecting what it is known to have. Raft takes that for an old
-    /// message; then the follower would wait for ever.
-    fn believe_rejection(&mut self, message: &Message) {
-        if message.term != self.raw.raft.term || self.raw.raft.state != StateRole::Leader {
-            return;
-        }
-        if let Some(progress) = self.raw.raft.mut_prs().get_mut(message.from)
-            && message.reject_hint < progress.matched
-        {
-            tracing::warn!(group = ?self.id, from = message.from, matched = progress.matched,
-                has = message.reject_hint, "a member has lost entries it had confirmed");
-            progress.matched = 0;
-            progress.become_probe();
-            progress.next_idx = message.reject_hint + 1;
-        }
-    }
-
-    /// The connection to a broker broke: what was sent to it may be lost.
-    pub(crate) fn on_unreachable(&mut self, node: i32) {
-        if self.raw.raft.state == StateRole::Leader {
-            self.raw.report_unreachable(RaftId::of(node).0);
         }
     }
 
@@ -373,6 +314,7 @@ impl Group {
         Progress {
             became_leader,
             lost_leadership: was_leader.is_some() && is_leader != was_leader,
+            promoted: std::mem::take(&mut self.promoted),
             campaigned: std::mem::take(&mut self.campaigned),
             snapshot_wanted: self.raw.store().take_snapshot_wanted(),
             commit: log.committed.min(log.persisted),
@@ -417,10 +359,10 @@ impl Group {
         }
     }
 
-    fn stored_form(&self, entries: Vec<raft::eraftpb::Entry>) -> Vec<Entry> {
+    fn stored_form(&mut self, entries: Vec<raft::eraftpb::Entry>) -> Vec<Entry> {
         let mut next_offset = self.log.next_offset();
         let none = MemberChange::default();
-        entries
+        let entries = entries
             .into_iter()
             .map(|entry| {
                 let proposed = entry.index == self.proposed.0;
@@ -429,7 +371,14 @@ impl Group {
                 next_offset = offset_after(&stored, next_offset);
                 stored
             })
-            .collect()
+            .collect();
+        let stored: &Vec<Entry> = &entries;
+        let last = stored.last().map_or(0, |entry| entry.index);
+        if self.proposed.0 <= last || self.raw.raft.state != StateRole::Leader {
+            // Stored, or never going to be under this index.
+            self.proposed = (0, MemberChange::default());
+        }
+        entries
     }
 
     fn send(&self, mut message: Message) {
@@ -488,43 +437,14 @@ impl Group {
     pub(crate) fn applied_to(&mut self, index: u64) {
         self.raw.advance_apply_to(index);
         self.log.applied_to(index);
+        if self.alone && self.raw.raft.leader_id == 0 && index >= self.raw.raft.raft_log.committed {
+            // What was not applied may have been a change of members; now it is known.
+            self.campaign();
+        }
         if self.raw.has_ready() {
             // Joint consensus is left by an entry that Raft appends when it was entered.
             self.scheduler.schedule(self.id);
         }
-    }
-
-    /// The state machine on top has come to a change of members at `index` of the log.
-    pub(crate) fn apply_members(&mut self, index: u64, change: &MemberChange) {
-        if index <= self.members.index {
-            return;
-        }
-        match self.raw.apply_conf_change(&change.to_raft()) {
-            Ok(state) => self.members = Members::from_raft(index, &state),
-            Err(error) => stop_process(&format!(
-                "the change of members at index {index} of group {:?} cannot be applied: {error}",
-                self.id
-            )),
-        }
-        self.alone = self.members.is_alone(self.node);
-        self.scheduler.schedule(self.id);
-    }
-
-    /// Gives a follower what it needs to begin behind what this log no longer has: `data` is the
-    /// state machine's. The members may be newer than the snapshot's index; changes that come
-    /// again are passed over.
-    pub(crate) fn offer_snapshot(&mut self, data: Bytes) {
-        let index = self.log.first_index() - 1;
-        let Some(term) = self.log.term(index) else {
-            tracing::error!(group = ?self.id, index, "no term before the first entry");
-            return;
-        };
-        let mut snapshot = Snapshot::default();
-        snapshot.mut_metadata().set_index(index);
-        snapshot.mut_metadata().set_term(u64::from(term));
-        snapshot.mut_metadata().set_conf_state(self.members.to_raft());
-        snapshot.set_data(data);
-        self.raw.store().offer_snapshot(snapshot);
     }
 
     /// Entries that Raft wanted to send have come from disk.
@@ -537,57 +457,6 @@ impl Group {
         }
         self.raw.store().forget_fetched();
         self.scheduler.schedule(self.id);
-    }
-
-    /// Sends entries that another replica has asked for, outside of Raft. `low` is the index of the
-    /// first.
-    pub(crate) fn give(&mut self, node: i32, low: u64, entries: Vec<Entry>) {
-        let mut message = Message::default();
-        message.set_msg_type(MessageType::MsgAppend);
-        (message.from, message.to) = (self.raw.raft.id, RaftId::of(node).0);
-        message.index = low.saturating_sub(1);
-        self.outgoing.give(node, GroupMessage { group: self.id, message, entries });
-        self.scheduler.schedule(self.id);
-    }
-
-    /// Whether this broker keeps out of elections from now on: it misses something.
-    pub(crate) fn abstain(&mut self, abstain: bool) {
-        self.abstains = abstain;
-    }
-
-    /// Every other member, as this leader sees it.
-    pub(crate) fn others(&self) -> Vec<MemberProgress> {
-        let progress = self.raw.raft.prs();
-        let others = progress.iter().filter(|(id, _)| **id != self.raw.raft.id);
-        let seen = others.filter_map(|(id, progress)| {
-            let node = RaftId(*id).node()?;
-            let in_sync = self.is_in_sync(node);
-            Some(MemberProgress { node, matched: progress.matched, in_sync })
-        });
-        seen.collect()
-    }
-
-    /// Whether this leader has heard of a member lately.
-    fn is_in_sync(&self, node: i32) -> bool {
-        let heard = self.heard.get(&node);
-        heard.is_some_and(|heard| self.ticks.saturating_sub(*heard) <= IN_SYNC_TICKS)
-    }
-
-    /// Voters that this leader has heard of lately, itself included.
-    pub(crate) fn voters_in_sync(&self) -> usize {
-        let in_sync = |node: &&i32| **node == self.node || self.is_in_sync(**node);
-        self.members.voters.iter().filter(in_sync).count()
-    }
-
-    /// Hands leadership to `node`, which should be caught up. Nothing is proposed meanwhile.
-    pub(crate) fn transfer_leadership(&mut self, node: i32) {
-        self.raw.transfer_leader(RaftId::of(node).0);
-        self.scheduler.schedule(self.id);
-    }
-
-    /// Whether leadership is on its way to somebody else.
-    pub(crate) fn is_transferring(&self) -> bool {
-        self.raw.raft.lead_transferee.is_some()
     }
 
     /// What to persist so that the next start knows how far the log was committed.

@@ -70,6 +70,49 @@ impl Members {
         !self.is_joint() && self.learners.is_empty() && self.voters.iter().eq([&node])
     }
 
+    /// The members after a change at `index`, exactly as raft-rs makes them of it. A change without
+    /// content ends joint consensus.
+    pub(crate) fn after(&self, index: u64, change: &MemberChange) -> Members {
+        let mut next = Members { index, ..self.clone() };
+        let singles = change.voters.len() + change.learners.len() + change.removed.len();
+        if singles == 0 {
+            next.learners.append(&mut next.learners_next);
+            next.voters_outgoing.clear();
+            next.auto_leave = false;
+            return next;
+        }
+        if singles > 1 {
+            next.voters_outgoing.clone_from(&self.voters);
+            next.auto_leave = true;
+        }
+        for node in &change.voters {
+            next.take_out(*node);
+            next.voters.insert(*node);
+        }
+        for node in &change.learners {
+            if next.learners.contains(node) {
+                continue;
+            }
+            next.take_out(*node);
+            let voted = next.voters_outgoing.contains(node);
+            if voted {
+                next.learners_next.insert(*node)
+            } else {
+                next.learners.insert(*node)
+            };
+        }
+        for node in &change.removed {
+            next.take_out(*node);
+        }
+        next
+    }
+
+    fn take_out(&mut self, node: i32) {
+        self.voters.remove(&node);
+        self.learners.remove(&node);
+        self.learners_next.remove(&node);
+    }
+
     pub(super) fn to_raft(&self) -> ConfState {
         let ids = |nodes: &BTreeSet<i32>| nodes.iter().map(|node| RaftId::of(*node).0).collect();
         let mut state = ConfState::default();
@@ -181,6 +224,45 @@ mod tests {
         assert_eq!(Members::from_raft(9, &members.to_raft()), members);
         let change = MemberChange { voters: vec![3], learners: vec![0], removed: vec![1, 2] };
         assert_eq!(MemberChange::decode(&change.encode()).ok(), Some(change));
+    }
+
+    #[test]
+    fn members_after_a_change_are_what_raft_makes_of_it() {
+        use raft::storage::MemStorage;
+        let (mut dice, mut changed) = (12_345_u64, 0);
+        let mut roll = |n: u64| {
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 33) % n
+        };
+        for _ in 0..300 {
+            let mut members = Members::of_voters([1, 2, 3]);
+            let storage = MemStorage::new_with_conf_state(members.to_raft());
+            let config = raft::Config { id: 99, ..raft::Config::default() };
+            let logger = slog::Logger::root(slog::Discard, slog::o!());
+            let mut raw = raft::RawNode::new(&config, storage, &logger).expect("valid");
+            for index in 1..20 {
+                let mut change = MemberChange::default();
+                if !members.is_joint() {
+                    let mut nodes: Vec<i32> = (1..7).collect();
+                    for _ in 0..=roll(3) {
+                        let at = usize::try_from(roll(nodes.len() as u64)).expect("few");
+                        let node = nodes.remove(at);
+                        match roll(3) {
+                            0 => change.voters.push(node),
+                            1 => change.learners.push(node),
+                            _ => change.removed.push(node),
+                        }
+                    }
+                }
+                let Ok(state) = raw.apply_conf_change(&change.to_raft()) else { break };
+                members = members.after(index, &change);
+                assert_eq!(members, Members::from_raft(index, &state), "{change:?}");
+                changed += 1;
+            }
+        }
+        assert!(changed > 500, "only {changed} changes were possible");
     }
 
     #[test]

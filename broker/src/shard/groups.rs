@@ -4,14 +4,13 @@ use std::rc::Rc;
 
 use thalweg_storage::votes::{GroupId, HardState};
 use tokio::sync::Semaphore;
-use tracing::{debug, error};
+use tracing::{debug, warn};
 
 use super::router::ShardId;
 use super::{Shard, Slot};
 use crate::controller::CONTROLLER_GROUP;
 use crate::controller::leaders::Leader;
 use crate::partition::Partition;
-use crate::replication::group::Received;
 use crate::replication::outgoing::{Ask, GroupMessage};
 
 impl Shard {
@@ -41,7 +40,7 @@ impl Shard {
             debug!(?group, "a message for a group that is not here");
             return;
         };
-        if let Received::Install(message) = partition.receive(message) {
+        if let Some(message) = partition.receive(message) {
             self.install(&partition, *message);
         }
     }
@@ -63,22 +62,44 @@ impl Shard {
     /// Begins a partition anew where its leader's log begins.
     fn install(self: &Rc<Self>, partition: &Rc<Partition>, message: GroupMessage) {
         let Some((index, term, data)) = message.snapshot() else { return };
-        let id = partition.id;
-        self.partitions.borrow_mut().insert(id, Slot::Opening);
-        let HardState { term: voted_term, vote, .. } = partition.hard_state();
-        let hard_state = HardState { term: voted_term, vote, commit: index };
+        self.partitions.borrow_mut().insert(partition.id, Slot::Opening);
         let (shard, partition) = (Rc::clone(self), Rc::clone(partition));
         tokio::task::spawn_local(async move {
-            if !partition.prepare_install(index, term, &data).await {
-                error!(topic = %partition.name, partition = id.partition,
-                    "cannot take over the leader's state; trying again when it is sent again");
+            let mut hard_state = partition.hard_state();
+            let noted = partition.prepare_install(index, term, &data).await;
+            if noted {
+                hard_state.commit = index;
             }
-            shard.hard_states.borrow_mut().insert(id, hard_state);
-            let Some(open) = shard.opening(id) else { return };
-            Rc::clone(&shard).open_partition(open, Rc::new(Semaphore::new(1))).await;
-            // Now the log begins where the message says, and Raft finds nothing to install.
-            shard.on_group_message(message);
+            if shard.open_again(partition.id, hard_state).await && noted {
+                // Now the log begins where the message says, and Raft finds nothing to install.
+                shard.on_group_message(message);
+            }
         });
+    }
+
+    /// Closes a partition and opens it again, because it has to begin from what it has saved.
+    pub(super) fn reopen(self: &Rc<Self>, partition: &Rc<Partition>) {
+        self.partitions.borrow_mut().insert(partition.id, Slot::Opening);
+        let (shard, partition) = (Rc::clone(self), Rc::clone(partition));
+        tokio::task::spawn_local(async move {
+            let hard_state = partition.hard_state();
+            if let Err(error) = partition.close().await {
+                warn!(topic = %partition.name, partition = partition.id.partition, %error, "closing");
+            }
+            shard.open_again(partition.id, hard_state).await;
+        });
+    }
+
+    /// Opens a partition that was closed, unless it is no longer this broker's.
+    async fn open_again(self: &Rc<Self>, id: GroupId, hard_state: HardState) -> bool {
+        self.hard_states.borrow_mut().insert(id, hard_state);
+        let Some(open) = self.opening(id) else {
+            self.partitions.borrow_mut().remove(&id);
+            self.opened.notify_waiters();
+            return false;
+        };
+        Rc::clone(self).open_partition(open, Rc::new(Semaphore::new(1))).await;
+        true
     }
 
     /// The connection to a broker broke.

@@ -160,8 +160,11 @@ impl Shard {
                         controller.step();
                     }
                 } else if let Ok(partition) = self.partition(id.topic, id.partition) {
-                    partition.step();
+                    let goes_on = partition.step();
                     self.groups.on_step(&self.node, &partition);
+                    if !goes_on {
+                        self.reopen(&partition);
+                    }
                 }
             }
             self.transport.flush(&self);
@@ -191,6 +194,9 @@ impl Shard {
     /// Lets every partition that leads take its next step towards its assignment.
     fn pursue_assignments(self: &Rc<Self>, partitions: &[Rc<Partition>]) {
         partitions.iter().for_each(Partition::look_for_damage);
+        if partitions.iter().any(|partition| partition.is_serving()) {
+            self.transport.keep_connected(self);
+        }
         let balance = self.node.config().kafka.auto_leader_rebalance;
         for command in
             partitions.iter().filter_map(|partition| partition.pursue_assignment(balance))

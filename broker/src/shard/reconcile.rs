@@ -202,6 +202,10 @@ impl Shard {
         if !self.purging.borrow_mut().insert(id) {
             return;
         }
+        if !self.is_leaving_now(id).await {
+            self.purging.borrow_mut().remove(&id);
+            return;
+        }
         self.wait_until_open(|opening| opening == id).await;
         let slot = self.partitions.borrow_mut().remove(&id);
         if let Some(Slot::Open(partition)) = slot
@@ -226,6 +230,20 @@ impl Shard {
             }
         }
         self.purging.borrow_mut().remove(&id);
+    }
+
+    /// Whether the cluster, as it is now, has taken the partition from this broker. A broker that
+    /// starts goes through images of the past, in which that may have been so for a while.
+    async fn is_leaving_now(self: &Rc<Self>, id: GroupId) -> bool {
+        if let Err(error) = self.propose(Command::Barrier).await {
+            warn!(?id, %error, "not removing a replica before the controller is heard");
+            return false;
+        }
+        let image = self.node.images.load();
+        let topic = image.topic_by_id(id.topic);
+        let assignment = topic.and_then(|topic| topic.partition(id.partition));
+        assignment
+            .is_some_and(|it| !it.has_member(self.node.id) && it.leaving.contains(&self.node.id))
     }
 
     /// Waits until none of the partitions is being opened.

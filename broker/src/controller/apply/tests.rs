@@ -209,6 +209,21 @@ fn a_broker_is_removed_when_nothing_of_it_is_left() {
 }
 
 #[test]
+fn a_broker_that_lives_is_not_removed_and_partitions_are_added_once() {
+    let add = |first| Command::AddPartitions {
+        id: Uuid::from_u128(1),
+        first: Some(first),
+        partitions: vec![Assignment::new(vec![1])],
+    };
+    let (image, outcomes) =
+        run(&[create("orders", 1), Command::UnregisterBroker { node: 4 }, add(1), add(1)]);
+    assert_eq!(outcomes[1], Err(CommandError::BrokerAlive { node: 4 }));
+    let topic = "orders".to_owned();
+    assert_eq!(outcomes[3], Err(CommandError::PartitionsChanged { topic, partitions: 2 }));
+    assert_eq!(image.topic("orders").map(|topic| topic.partitions.len()), Some(2));
+}
+
+#[test]
 fn the_last_broker_that_lives_cannot_be_removed() {
     let fence = |node| Command::SetFenced { node, fenced: true };
     let (_, outcomes) = run(&[fence(1), fence(2), fence(3), Command::UnregisterBroker { node: 4 }]);
@@ -216,13 +231,16 @@ fn the_last_broker_that_lives_cannot_be_removed() {
 }
 
 #[test]
-fn a_removed_broker_leaves_no_settings_for_the_next_of_its_id() {
+fn a_removed_broker_leaves_no_settings_and_never_comes_back() {
     let configs: BTreeMap<_, _> = [("broker.drained".to_owned(), "true".to_owned())].into();
     let drain = Command::SetBrokerConfigs { node: Some(2), expected: None, configs };
     let (drained, _) = run(std::slice::from_ref(&drain));
     assert!(drained.is_drained(2) && !drained.is_drained(1));
-    let (anew, _) = run(&[drain, Command::UnregisterBroker { node: 2 }, register(2, 1)]);
+    let fence = Command::SetFenced { node: 2, fenced: true };
+    let commands = [drain, fence, Command::UnregisterBroker { node: 2 }, register(2, 1)];
+    let (anew, outcomes) = run(&commands);
     assert!(!anew.is_drained(2));
+    assert_eq!(outcomes[3], Err(CommandError::Removed { node: 2 }), "an id is used once");
 }
 
 #[test]
@@ -241,7 +259,8 @@ fn a_deleted_topic_is_remembered_until_every_holder_has_purged_it() {
         Command::DeleteTopic { id },
     ];
     assert_eq!(holders(&commands), [1, 2, 3], "leaving, here, and on the way");
-    commands.extend([gone(Some(1)), Command::UnregisterBroker { node: 3 }]);
+    let fence = Command::SetFenced { node: 3, fenced: true };
+    commands.extend([gone(Some(1)), fence, Command::UnregisterBroker { node: 3 }]);
     assert_eq!(holders(&commands), [2]);
     commands.push(gone(Some(2)));
     assert_eq!(run(&commands).0.deleted, BTreeMap::new());

@@ -73,3 +73,69 @@ fn a_lone_replica_gets_company() {
         assert_eq!(new.write("without the first").await.expect("acknowledged"), 1);
     });
 }
+
+#[test]
+fn a_replica_that_comes_back_empty_has_no_say_before_it_has_the_log() {
+    simulate(async {
+        let world = World::new(&[1], &[]).await;
+        world.leader().await.write("only on 1").await.expect("acknowledged");
+        world.retarget(&[2]);
+        world.start(2).await;
+        let moved = |world: &World, to: i32| {
+            let partition = world.partition(to).expect("it runs");
+            let members = partition.group.borrow().members().clone();
+            members.is_alone(to) && world.assignment.borrow().target.is_none()
+        };
+        world.until("it has moved", |world| moved(world, 2)).await;
+        // Broker 1 removes its copy, and later gets the partition back.
+        world.power_cut(1, 1);
+        world.disks.borrow_mut().remove(&1);
+        world.leader().await.write("only on 2").await.expect("acknowledged");
+        // It starts before anybody has written to it.
+        world.isolate(2);
+        world.retarget(&[1]);
+        world.start(1).await;
+        sleep(Duration::from_secs(20)).await;
+        let back = world.partition(1).expect("it runs");
+        assert!(!back.is_serving(), "it took itself for the partition");
+        assert!(world.assignment.borrow().target.is_some(), "it ended its own reassignment");
+        world.heal();
+        world.until("it has moved back", |world| moved(world, 1)).await;
+        let leader = world.leader_among(|node| node == 1).await;
+        assert_eq!(leader.high_watermark(), 2);
+        assert_eq!(leader.write("after").await.expect("acknowledged"), 2);
+    });
+}
+
+#[test]
+fn members_are_known_after_a_crash_right_after_they_changed() {
+    for seed in 0..10 {
+        simulate(async move {
+            let world = World::new(&[1], &[]).await;
+            world.leader().await.write("alone").await.expect("acknowledged");
+            world.retarget(&[1, 2, 3]);
+            world.start(2).await;
+            world.start(3).await;
+            world
+                .until("three vote", |world| {
+                    let partition = world.partition(1).expect("it runs");
+                    partition.group.borrow().members().voters.len() == 3
+                })
+                .await;
+            let old = world.leader().await;
+            // Taken by the old leader alone, never by the others.
+            world.isolate(1);
+            let _ = old.append(batch("uncommitted"), Acks::All);
+            sleep(Duration::from_millis(100)).await;
+            world.power_cut(1, seed);
+            let new = world.leader_among(|node| node != 1).await;
+            let offset = new.write("committed by 2 and 3").await.expect("acknowledged");
+            world.heal();
+            world.start(1).await;
+            world.converge().await;
+            let first = world.partition(1).expect("it runs");
+            assert_eq!(first.all_entries().await, new.all_entries().await, "seed {seed}");
+            assert!(first.high_watermark() > offset);
+        });
+    }
+}

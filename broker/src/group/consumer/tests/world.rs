@@ -121,7 +121,7 @@ impl World {
     pub(super) fn add_partitions(&mut self, name: &str, count: usize) {
         let id = self.image.topic(name).unwrap().id;
         let partitions = vec![Assignment::new(vec![1]); count];
-        self.command(&Command::AddPartitions { id, partitions });
+        self.command(&Command::AddPartitions { id, first: None, partitions });
     }
 
     pub(super) fn at(&self, topic: &str, partition: i32) -> TopicPartition {
