@@ -201,9 +201,10 @@ impl Controller {
                 index = entry.index + 1;
             }
         }
-        let mut state = self.state.borrow_mut();
-        (state.applied, state.commit) = (index - 1, index - 1);
-        drop(state);
+        {
+            let mut state = self.state.borrow_mut();
+            (state.applied, state.commit) = (index - 1, index - 1);
+        }
         if changed {
             // Before anybody is told anything: see `change_members`.
             self.save_snapshot(None).await.map_err(OpenControllerError::Snapshot)?;

@@ -39,8 +39,8 @@ impl Network for TcpNetwork {
     }
 }
 
-/// What is sent and not acknowledged for so long ends a connection: behind a link that has come back,
-/// TCP's own retries would be far apart.
+/// What is sent and not acknowledged for so long ends a connection: behind a link that has come
+/// back, TCP's own retries would be far apart.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(3);
 
 /// Sets what connections between brokers need.

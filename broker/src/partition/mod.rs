@@ -115,8 +115,8 @@ struct State {
     high_watermark: i64,
     commit: u64,
     applied: u64,
-    /// A committed entry is being read back from disk, or a change of members is being made durable,
-    /// before it can be applied.
+    /// A committed entry is being read back from disk, or a change of members is being made
+    /// durable, before it can be applied.
     applying: bool,
     /// That a leader was met is being made durable.
     meeting: bool,

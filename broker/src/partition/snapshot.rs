@@ -246,8 +246,8 @@ pub(super) fn maybe_save(partition: &Rc<Partition>) {
 }
 
 impl Partition {
-    /// Saves the state as of what is applied now, with what is about to change. Returns whether it is
-    /// durable; unless something changes, a failure costs only a longer start.
+    /// Saves the state as of what is applied now, with what is about to change. Returns whether it
+    /// is durable; unless something changes, a failure costs only a longer start.
     pub(super) async fn save(&self, change: Change<'_>) -> bool {
         let _one_at_a_time = self.saving.lock().await;
         if self.is_closed() {

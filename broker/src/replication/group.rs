@@ -46,8 +46,8 @@ pub(crate) struct OpenGroup {
     pub(crate) id: GroupId,
     pub(crate) node: i32,
     pub(crate) members: Members,
-    /// This broker has had the group before and lost it, or comes late: it has no say until a change
-    /// of members gives it one.
+    /// This broker has had the group before and lost it, or comes late: it has no say until a
+    /// change of members gives it one.
     pub(crate) passive: Option<Passive>,
     /// This broker is to lead if nobody does.
     pub(crate) preferred: bool,
