@@ -135,8 +135,9 @@ impl Partition {
                 }
                 Err(error) if partition.is_internal(from) && !partition.is_closed() => {
                     // It may say who the members are: without it nothing may go on.
-                    error!(topic = %partition.name, partition = partition.id.partition, index = from,
-                        %error, "an entry of the group's own cannot be read: the replica waits");
+                    error!(topic = %partition.name, partition = partition.id.partition,
+                        index = from, %error,
+                        "an entry of the group's own cannot be read: the replica waits");
                     tokio::time::sleep(UNREADABLE_RETRY_AFTER).await;
                     partition.load_and_apply(from);
                     return;
