@@ -32,7 +32,6 @@ use super::membership::{MemberChange, Members};
 use super::outgoing::{GroupMessage, Outgoing};
 use super::scheduler::Scheduler;
 use super::vote;
-use crate::abort::stop_process;
 
 /// For so long after its start a preferred leader that hears of no other asks again and again: the
 /// others may only just be starting. Two seconds.
