@@ -92,7 +92,8 @@ class Connection:
 
         def skip_text() -> None:
             nonlocal at
-            at += max(take("h"), 0)
+            length = take("h")
+            at += max(length, 0)
 
         for _ in range(take("i")):
             take("i"), skip_text(), take("i"), skip_text()
@@ -103,7 +104,8 @@ class Connection:
         found = {}
         for _ in range(take("i")):
             _, index, leader = take("h"), take("i"), take("i")
-            at += 4 * take("i")
+            replicas = take("i")
+            at += 4 * replicas
             in_sync = take("i")
             at += 4 * in_sync
             found[index] = (leader, in_sync)
