@@ -152,7 +152,8 @@ impl Peer {
     /// Keeps a connection for as long as the shard lives.
     async fn run(self: Rc<Self>, shard: Weak<Shard>, network: Rc<dyn Network>) {
         let mut retry = RETRY_MIN;
-        let mut told = false;
+        // What was said last of why the broker cannot be reached.
+        let mut told = String::new();
         loop {
             if self.queue.borrow().is_empty() && !self.wanted.get() {
                 self.wake.notified().await;
@@ -172,13 +173,13 @@ impl Peer {
             match opened {
                 Ok(stream) => {
                     info!(node = self.node, "connected to broker");
-                    (retry, told) = (RETRY_MIN, false);
+                    (retry, told) = (RETRY_MIN, String::new());
                     let ended = self.carry(stream, &shard).await;
                     info!(node = self.node, reason = %ended, "connection to broker ended");
                 }
-                Err(reason) if !told => {
+                Err(reason) if reason != told => {
                     warn!(node = self.node, %reason, "cannot reach broker; trying again");
-                    told = true;
+                    told = reason;
                 }
                 Err(reason) => debug!(node = self.node, %reason, "cannot reach broker"),
             }
