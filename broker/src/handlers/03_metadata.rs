@@ -15,7 +15,7 @@ use thalweg_protocol::messages::metadata::{
 use thalweg_protocol::{ErrorCode, KafkaStr};
 use uuid::Uuid;
 
-use super::topic_creation::{WantedTopic, create, plan, wait_until_led};
+use super::topic_creation::{WantedTopic, create, plan_here, wait_until_led};
 use super::topic_name;
 use crate::controller::image::{Broker, Image, Topic};
 use crate::controller::leaders::Leader;
@@ -132,7 +132,7 @@ async fn auto_create(shard: &Rc<Shard>, name: &str) -> Result<Arc<Topic>, ErrorC
         replication_factor: -1,
         ..WantedTopic::default()
     };
-    let planned = plan(shard, &shard.node.images.load(), wanted).map_err(|refusal| refusal.code)?;
+    let planned = plan_here(shard, wanted).await.map_err(|refusal| refusal.code)?;
     let (id, partitions) = (planned.id, planned.partitions.len());
     match create(shard, planned).await {
         Ok(()) => wait_until_led(shard, id, partitions, CREATION_PATIENCE).await,

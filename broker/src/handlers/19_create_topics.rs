@@ -10,7 +10,9 @@ use thalweg_protocol::messages::create_topics::{
 };
 use thalweg_protocol::{ErrorCode, KafkaStr};
 
-use super::topic_creation::{PlannedTopic, Refusal, WantedTopic, create, plan, wait_until_led};
+use super::topic_creation::{
+    PlannedTopic, Refusal, WantedTopic, create, plan_here, wait_until_led,
+};
 use crate::server::connection::Connection;
 use crate::shard::Shard;
 use crate::topic_config::describe_topic;
@@ -33,7 +35,7 @@ pub(super) async fn handle(
             let message = format!("topic '{name}' is named more than once");
             Err(Refusal::new(ErrorCode::InvalidRequest, message))
         } else {
-            plan(shard, &shard.node.images.load(), wanted(topic))
+            plan_here(shard, wanted(topic)).await
         };
         let result = match planned {
             Ok(planned) if request.validate_only => Ok(planned),

@@ -8,7 +8,9 @@ use std::time::Duration;
 use thalweg_protocol::{ErrorCode, KafkaStr};
 use uuid::Uuid;
 
-use super::topic_creation::{WantedTopic, create, plan, wait_until_led, wait_until_partition_led};
+use super::topic_creation::{
+    WantedTopic, create, plan_here, wait_until_led, wait_until_partition_led,
+};
 use crate::controller::image::{Image, Topic};
 use crate::group::coordinator::Coordinator;
 use crate::group::{OFFSETS_TOPIC, partition_of};
@@ -36,7 +38,7 @@ async fn ensure(here: &Rc<Shard>) -> Result<Arc<Topic>, ErrorCode> {
         tracing::warn!(%why, "{OFFSETS_TOPIC} cannot be created");
         ErrorCode::CoordinatorNotAvailable
     };
-    match plan(here, &here.node.images.load(), wanted) {
+    match plan_here(here, wanted).await {
         Ok(planned) => {
             let (id, partitions) = (planned.id, planned.partitions.len());
             match create(here, planned).await {

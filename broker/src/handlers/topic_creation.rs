@@ -60,11 +60,7 @@ pub(super) struct PlannedTopic {
 pub(super) const PARTITIONS_MAX: i32 = 100_000;
 
 /// Checks everything that can be checked before the controller is asked.
-pub(super) fn plan(
-    shard: &Shard,
-    image: &Image,
-    wanted: WantedTopic,
-) -> Result<PlannedTopic, Refusal> {
+fn plan(shard: &Shard, image: &Image, wanted: WantedTopic) -> Result<PlannedTopic, Refusal> {
     let config = shard.node.config();
     let wanted = offsets_topic::completed(wanted, &shard.node, image);
     topic_name::check(&wanted.name)
@@ -90,6 +86,22 @@ pub(super) fn plan(
             .map_err(|error| Refusal::new(error_map::of_placement(&error), error))?
     };
     Ok(PlannedTopic { id: Uuid::new_v4(), name: wanted.name, partitions, configs })
+}
+
+/// Plans a topic, if need be once more when this broker knows all that the controller does: other
+/// brokers may have come a moment ago.
+pub(super) async fn plan_here(
+    here: &Rc<Shard>,
+    wanted: WantedTopic,
+) -> Result<PlannedTopic, Refusal> {
+    let planned = plan(here, &here.node.images.load(), wanted.clone());
+    match planned {
+        Err(refusal) if refusal.code == ErrorCode::InvalidReplicationFactor => {
+            propose(here, Command::Barrier).await?;
+            plan(here, &here.node.images.load(), wanted)
+        }
+        planned => planned,
+    }
 }
 
 fn place(

@@ -40,6 +40,14 @@ pub(crate) enum OpenPartitionError {
     Members(String),
 }
 
+impl OpenPartitionError {
+    /// Whether it may work when there is space again.
+    pub(crate) fn is_no_space(&self) -> bool {
+        let kinds = [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Log(OpenError::Io(error)) if kinds.contains(&error.kind()))
+    }
+}
+
 /// The state machine as of `applied`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Snapshot {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use thalweg_storage::votes::GroupId;
+use thalweg_storage::votes::{GroupId, HardState};
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
 use uuid::Uuid;
@@ -24,6 +24,8 @@ use crate::topic_config::TopicSettings;
 
 /// How long a broker that starts waits for its partitions to have leaders.
 const LED_WITHIN: Duration = Duration::from_secs(30);
+/// How long to wait before a partition that found the disk full is opened again.
+const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Partitions opened or closed at a time.
 pub(super) const OPENING_MAX: usize = 64;
 
@@ -148,10 +150,13 @@ impl Shard {
 
     pub(super) async fn open_partition(self: Rc<Self>, open: OpenPartition, slots: Rc<Semaphore>) {
         let Ok(_one_of_many) = slots.acquire().await else { return };
-        let (id, name) = (open.id, open.name.clone());
+        let (id, name, hard_state) = (open.id, open.name.clone(), open.hard_state);
         let slot = match Partition::open(&self.env, open).await {
             Ok(partition) => Slot::Open(partition),
             Err(error) => {
+                if error.is_no_space() {
+                    tokio::task::spawn_local(Rc::clone(&self).open_later(id, hard_state));
+                }
                 error!(topic = %name, partition = id.partition, %error, "the partition cannot be opened");
                 Slot::Failed
             }
@@ -165,6 +170,20 @@ impl Shard {
         self.env.scheduler.schedule(id);
         self.node.health.on_partition_recovered();
         self.opened.notify_waiters();
+    }
+
+    /// A full disk is a state that passes: opens a partition that it kept from opening.
+    async fn open_later(self: Rc<Self>, id: GroupId, hard_state: HardState) {
+        tokio::time::sleep(FULL_RETRY_AFTER).await;
+        if !matches!(self.partitions.borrow().get(&id), Some(Slot::Failed)) {
+            return;
+        }
+        self.hard_states.borrow_mut().insert(id, hard_state);
+        let Some(open) = self.opening(id) else { return };
+        self.partitions.borrow_mut().insert(id, Slot::Opening);
+        let opening: std::pin::Pin<Box<dyn Future<Output = ()>>> =
+            Box::pin(Rc::clone(&self).open_partition(open, Rc::new(Semaphore::new(1))));
+        opening.await;
     }
 
     /// Removes the data of deleted topics from this broker and says so to the controller.
