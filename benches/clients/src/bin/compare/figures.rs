@@ -163,3 +163,37 @@ fn grouped(value: f64) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(ours: f64, theirs: f64) -> Pair {
+        Pair { ours: Measured::from([("it", ours)]), theirs: Measured::from([("it", theirs)]) }
+    }
+
+    #[test]
+    fn a_ratio_is_taken_within_its_pair() {
+        // The machine was half as fast in the last pair: the medians of the values would say 3.75.
+        let pairs = [pair(60.0, 30.0), pair(64.0, 16.0), pair(30.0, 15.0)];
+        let outcome = Outcome::of(Figure::at_least("it", "it", 2.5), &pairs);
+        let outcome = outcome.expect("every pair has it");
+        assert_eq!(outcome.ratios, [2.0, 2.0, 4.0]);
+        assert_eq!(outcome.ratio(), Some(2.0));
+        assert_eq!(outcome.is_met(), Some(false));
+        assert_eq!(outcome.ratio_text(), "2.00 (2.00–4.00)");
+    }
+
+    #[test]
+    fn what_is_missing_on_one_side_is_no_outcome() {
+        let mut lacking = pair(1.0, 1.0);
+        lacking.theirs.clear();
+        assert!(Outcome::of(Figure::plain("it", "it"), &[pair(1.0, 1.0), lacking]).is_none());
+    }
+
+    #[test]
+    fn a_ratio_to_nothing_is_neither_met_nor_missed() {
+        let outcome = Outcome::of(Figure::at_most("it", "it", 0.5), &[pair(1.0, 0.0)]);
+        assert_eq!(outcome.expect("every pair has it").met_text(), "not measured");
+    }
+}

@@ -98,6 +98,12 @@ impl BrokerProcess {
         Ok(number_after(&self.proc_file("status")?, "VmRSS:")? * 1024.0 / 1e6)
     }
 
+    /// The part of its memory that is its own, in megabytes: without pages of mapped files, which
+    /// belong to the page cache.
+    pub(crate) fn anonymous_mb(&self) -> Result<f64> {
+        Ok(number_after(&self.proc_file("status")?, "RssAnon:")? * 1024.0 / 1e6)
+    }
+
     fn proc_file(&self, name: &str) -> Result<String> {
         let path = format!("/proc/{}/{name}", self.child.id());
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))

@@ -23,6 +23,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
         Figure::plain("cpu_s_million", "broker CPU, s per million records"),
         Figure::plain("disk_per_byte", "bytes to disk per byte of records"),
         Figure::at_most("peak_rss_mb", "peak RSS, MB", 1.0 / 8.0),
+        Figure::plain("anonymous_mb", "… of it not mapped files, at the end, MB"),
         Figure::plain("client_mb_s", "throughput with thalweg-client, MB/s"),
     ],
     loads: (2.0, 1.0),
@@ -40,6 +41,7 @@ fn measure(setting: &Setting<'_>, peer: &dyn Peer) -> Result<Measured> {
     let (done, usage) = stage.written(&load, || librdkafka::produce(&load))?;
     let mut measured = produce_figures(done, usage, RECORD_BYTES);
     measured.insert("peak_rss_mb", stage.broker.peak_rss_mb()?);
+    measured.insert("anonymous_mb", stage.broker.anonymous_mb()?);
     let (further, _) = stage.measured(|| stage.runtime.block_on(ours::produce(&load)))?;
     let records = done.records + further.records;
     let holds = topic::ensure_holds(&stage.client, load.topic, PARTITIONS, records);
