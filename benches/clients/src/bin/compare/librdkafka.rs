@@ -18,7 +18,8 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::load::{Done, Load};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A full queue takes a broker that flushes each small batch a minute or more.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// So many records are handed over between two looks at the clock.
 const BURST: u64 = 64;

@@ -27,7 +27,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
         Figure::plain("client_mb_s", "throughput with thalweg-client, MB/s"),
     ],
     loads: (2.0, 1.0),
-    overhead: 9.0,
+    overhead: 16.0,
     measure,
 };
 
