@@ -72,6 +72,23 @@ pub fn simulate_the_end(on_end: fn(&str)) {
     abort::simulate(on_end);
 }
 
+/// From now on the brokers of this thread acknowledge `acks=all` when only their leader has the
+/// records: a mistake that the simulation must find.
+#[cfg(feature = "planted-bugs")]
+pub fn plant_ack_before_quorum() {
+    planted::ACK_BEFORE_QUORUM.set(true);
+}
+
+/// Mistakes that are planted on this thread.
+#[cfg(feature = "planted-bugs")]
+pub(crate) mod planted {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(crate) static ACK_BEFORE_QUORUM: Cell<bool> = const { Cell::new(false) };
+    }
+}
+
 /// Runs a broker until it is told to stop, or is dropped.
 pub async fn run(parts: Parts) -> Result<(), StartError> {
     let Parts { config, disk, network, clients, brokers, now_ms, .. } = parts;

@@ -16,6 +16,7 @@ pub mod log_history;
 pub mod mount;
 pub mod network;
 pub mod process;
+pub mod sim;
 pub mod storm;
 pub mod topic;
 pub mod wait;

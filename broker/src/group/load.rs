@@ -1,6 +1,7 @@
 //! Loading a coordinator's groups from its partition: every record from the log start to the high
 //! watermark, a chunk at a time so that the shard's other work goes on.
 
+use bytes::Bytes;
 use thalweg_protocol::batch::{BatchView, Batches, RecordError};
 use thalweg_protocol::group_record::{self, Record};
 use thalweg_storage::error::ReadError;
@@ -79,7 +80,9 @@ impl Loading {
                 Err(error) => return Err(error.into()),
             };
             let before = offset;
-            for batch in chunks.into_iter().flat_map(Batches::new) {
+            // From the tail cache a batch comes in two chunks.
+            let bytes = Bytes::from(chunks.concat());
+            for batch in Batches::new(bytes) {
                 let batch = batch.map_err(PartitionError::Corrupt)?;
                 offset = batch.header().next_offset();
                 self.replay_batch(&batch)?;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{Shard, Slot};
 use crate::config::BrokerConfig;
+use crate::controller::CONTROLLER_GROUP;
 use crate::controller::command::Command;
 use crate::controller::image::{Image, Topic};
 use crate::partition::{OpenPartition, Partition};
@@ -186,9 +187,28 @@ impl Shard {
         opening.await;
     }
 
+    /// Makes durable how far the controller's log is known to be committed, so that the next start
+    /// has an image at least as new as this one. An older image would give back to this broker what
+    /// it has removed: an empty replica that votes in the name of the one that was there.
+    async fn remember_image(self: &Rc<Self>) -> bool {
+        let saved = self.node.router.run(self, ShardId(0), |shard| {
+            let shard = Rc::clone(shard);
+            async move {
+                let Some(controller) = shard.controller_if_open() else { return false };
+                let state = vec![(CONTROLLER_GROUP, controller.hard_state())];
+                let saved = shard.env.votes.save(state).await;
+                saved.inspect_err(|error| warn!(%error, "removing nothing yet")).is_ok()
+            }
+        });
+        saved.await.unwrap_or(false)
+    }
+
     /// Removes the data of deleted topics from this broker and says so to the controller.
     async fn purge_deleted(self: &Rc<Self>) {
         let node = Arc::clone(&self.node);
+        if !self.remember_image().await {
+            return;
+        }
         let image = node.images.load();
         let held = image.deleted.keys().filter(|topic| image.holds_deleted(**topic, node.id));
         for topic in held.copied() {
@@ -221,7 +241,7 @@ impl Shard {
         if !self.purging.borrow_mut().insert(id) {
             return;
         }
-        if !self.is_leaving_now(id).await {
+        if !self.is_leaving_now(id).await || !self.remember_image().await {
             self.purging.borrow_mut().remove(&id);
             return;
         }
