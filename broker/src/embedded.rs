@@ -135,7 +135,7 @@ pub async fn run(parts: Parts) -> Result<(), StartError> {
         clients: client_door(clients),
         brokers: Some(broker_door(brokers)),
     };
-    let served = tokio::task::spawn_local(runtime::serve(start, surroundings));
+    let mut served = tokio::task::spawn_local(runtime::serve(start, surroundings));
     let panicked = |_gone| StartShardError::Panicked;
     is_prepared.await.map_err(panicked)??;
     is_ready.await.map_err(panicked)?;
@@ -148,7 +148,12 @@ pub async fn run(parts: Parts) -> Result<(), StartError> {
             });
         });
         node.router.tell(ShardId(0), job).await.map_err(|_gone| StartShardError::Panicked)?;
-        let registered = registered.await.map_err(panicked)?;
+        let registered = tokio::select! {
+            biased;
+            // Told to stop before there was a controller.
+            ended = &mut served => return ended.map_err(|_panicked| StartShardError::Panicked.into()),
+            registered = registered => registered.map_err(panicked)?,
+        };
         registered.map_err(|error| StartError::Shard(format!("cannot register: {error}")))?;
     }
     // A shard that is gone by now is noticed below.
