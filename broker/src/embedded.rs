@@ -151,7 +151,9 @@ pub async fn run(parts: Parts) -> Result<(), StartError> {
         let registered = tokio::select! {
             biased;
             // Told to stop before there was a controller.
-            ended = &mut served => return ended.map_err(|_panicked| StartShardError::Panicked.into()),
+            ended = &mut served => {
+                return ended.map_err(|_panicked| StartShardError::Panicked.into());
+            }
             registered = registered => registered.map_err(panicked)?,
         };
         registered.map_err(|error| StartError::Shard(format!("cannot register: {error}")))?;
