@@ -50,6 +50,12 @@ fn a_replica_that_found_no_room_is_opened_later() {
     holds(47);
 }
 
+/// Nothing was sent on a connection whose other end had lost its power, so nobody noticed.
+#[test]
+fn connections_to_who_lost_power_are_noticed() {
+    holds(74);
+}
+
 /// One of the runs finds the mistake that all of their brokers make.
 fn finds(bug: &str) {
     let output = sim(&["--seeds", "0..2", "--bug", bug]);

@@ -180,7 +180,9 @@ async fn take(
         }
         kind::LEADERS => {
             let leaders = decode_leaders(&payload).ok_or("announcements cut short")?;
-            shard.node.leaders.announce(&leaders);
+            if !leaders.is_empty() {
+                shard.node.leaders.announce(&leaders);
+            }
             Ok(())
         }
         kind::CONTROL => shard.on_control(hello.node, &payload).await,

@@ -61,6 +61,8 @@ struct Peer {
     queued_bytes: Cell<usize>,
     /// There is to be a connection, also without anything to say.
     wanted: Cell<bool>,
+    /// Something was sent since [`Transport::keep_connected`] looked.
+    spoken: Cell<bool>,
     /// Something was forgotten since Raft was last told.
     lossy: Cell<bool>,
     wake: Notify,
@@ -107,11 +109,15 @@ impl Transport {
     }
 
     /// Keeps a connection to every other broker: each that starts has to hear who leads here.
+    /// Called twice a second, and says something on connections that were silent since: one whose
+    /// other end lost its power looks whole until it is written to.
     pub(crate) fn keep_connected(&self, shard: &Rc<Shard>) {
         for node in shard.node.other_brokers() {
             let peer = self.peer(shard, node);
             if !peer.wanted.replace(true) {
                 peer.wake.notify_one();
+            } else if !peer.spoken.replace(false) {
+                self.send(shard, node, kind::LEADERS, vec![encode_leaders(&[])]);
             }
         }
     }
@@ -119,6 +125,7 @@ impl Transport {
     /// Queues one frame for a broker.
     pub(crate) fn send(&self, shard: &Rc<Shard>, node: i32, kind: u8, chunks: Vec<Bytes>) {
         let peer = self.peer(shard, node);
+        peer.spoken.set(true);
         let bytes: usize = chunks.iter().map(Bytes::len).sum();
         if peer.queued_bytes.get() + bytes > QUEUED_BYTES_MAX {
             peer.lossy.set(true);
@@ -137,6 +144,7 @@ impl Transport {
                 queue: RefCell::default(),
                 queued_bytes: Cell::new(0),
                 wanted: Cell::new(false),
+                spoken: Cell::new(false),
                 lossy: Cell::new(false),
                 wake: Notify::new(),
             });

@@ -11,7 +11,7 @@ pub(crate) mod log_storage;
 pub(crate) mod membership;
 pub(crate) mod outgoing;
 pub(crate) mod scheduler;
-mod vote;
+pub(crate) mod vote;
 pub(crate) mod wire;
 
 /// A broker's name inside Raft, where zero means nobody.

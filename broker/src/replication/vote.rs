@@ -12,7 +12,7 @@ use crate::abort::stop_process;
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Begins to save at once; the future resolves when this state or a later one is durable.
-pub(super) fn save(
+pub(crate) fn save(
     votes: &Rc<Votes>,
     group: GroupId,
     state: HardState,

@@ -12,6 +12,7 @@ use crate::controller::CONTROLLER_GROUP;
 use crate::controller::leaders::Leader;
 use crate::partition::Partition;
 use crate::replication::outgoing::{Ask, GroupMessage};
+use crate::replication::vote;
 
 impl Shard {
     /// The shard of this broker that owns a group.
@@ -92,6 +93,9 @@ impl Shard {
 
     /// Opens a partition that was closed, unless it is no longer this broker's.
     async fn open_again(self: &Rc<Self>, id: GroupId, hard_state: HardState) -> bool {
+        // A vote of the group that was closed may be on its way to the disk; the group that comes
+        // takes it for durable.
+        vote::save(&self.env.votes, id, hard_state).await;
         self.hard_states.borrow_mut().insert(id, hard_state);
         let Some(open) = self.opening(id) else {
             self.partitions.borrow_mut().remove(&id);
