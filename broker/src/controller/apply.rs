@@ -61,10 +61,11 @@ fn change(image: &mut Image, command: &Command) -> Result<Outcome, CommandError>
             if let Some(target) = target {
                 refuse_replicas(image, target)?;
             }
-            change_assignment(image, *id, *partition, |now| reassign(now, target))?;
+            let index = image.applied;
+            change_assignment(image, *id, *partition, |now| reassign(now, target, index))?;
         }
-        Command::FinishReassignment { id, partition, replicas } => {
-            change_assignment(image, *id, *partition, |now| finish(now, replicas))?;
+        Command::FinishReassignment { id, partition, replicas, since } => {
+            change_assignment(image, *id, *partition, |now| finish(now, replicas, *since))?;
         }
         Command::ReplicaPurged { id, partition, node } => {
             change_assignment(image, *id, *partition, |now| {
@@ -116,25 +117,34 @@ fn change_assignment(
     Ok(())
 }
 
-fn reassign(assignment: &mut Assignment, target: Option<&[i32]>) -> Result<(), CommandError> {
+fn reassign(
+    assignment: &mut Assignment,
+    target: Option<&[i32]>,
+    index: u64,
+) -> Result<(), CommandError> {
     let Some(target) = target else {
         if assignment.target.is_none() {
             return Err(CommandError::NoReassignment);
         }
-        assignment.begin(assignment.replicas.clone());
+        assignment.begin(assignment.replicas.clone(), index);
         return Ok(());
     };
     if let Some(node) = target.iter().find(|node| assignment.leaving.contains(node)) {
         return Err(CommandError::ReplicaLeaving { node: *node });
     }
-    assignment.begin(target.to_vec());
+    assignment.begin(target.to_vec(), index);
     Ok(())
 }
 
-fn finish(assignment: &mut Assignment, replicas: &[i32]) -> Result<(), CommandError> {
+fn finish(
+    assignment: &mut Assignment,
+    replicas: &[i32],
+    since: Option<u64>,
+) -> Result<(), CommandError> {
+    let another = since.is_some() && since != assignment.target_since;
     match &assignment.target {
         None => Err(CommandError::NoReassignment),
-        Some(target) if target != replicas => Err(CommandError::TargetChanged),
+        Some(target) if another || target != replicas => Err(CommandError::TargetChanged),
         Some(_) => {
             assignment.finish();
             Ok(())

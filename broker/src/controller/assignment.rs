@@ -20,6 +20,10 @@ pub(crate) struct Assignment {
     /// Who is to have it, while a reassignment is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<Vec<i32>>,
+    /// Index of the command that gave this target. The same brokers may be the target of another
+    /// reassignment later, of which this one's end must not be the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target_since: Option<u64>,
     /// The voters with which the group began, once they differ from `replicas` or are about to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<Vec<i32>>,
@@ -81,8 +85,8 @@ impl Assignment {
         self.has_member(node) || self.leaving.contains(&node)
     }
 
-    /// Begins a reassignment, or gives the one under way another target.
-    pub(crate) fn begin(&mut self, target: Vec<i32>) {
+    /// Begins a reassignment, or gives the one under way another target, by the command at `index`.
+    pub(crate) fn begin(&mut self, target: Vec<i32>, index: u64) {
         if self.target.is_none() && same_set(&self.replicas, &target) {
             self.replicas = target;
             return;
@@ -94,6 +98,7 @@ impl Assignment {
         let kept = |node: &i32| self.replicas.contains(node) || target.contains(node);
         self.abandoned = members.into_iter().filter(|node| !kept(node)).collect();
         self.target = Some(target);
+        self.target_since = Some(index);
     }
 
     /// Makes the target the assignment. Whoever else was a member is leaving.
@@ -101,6 +106,7 @@ impl Assignment {
         let leaving = self.removing();
         if let Some(target) = self.target.take() {
             self.replicas = target;
+            self.target_since = None;
             self.abandoned.clear();
             self.leaving.extend(leaving);
         }
@@ -119,14 +125,14 @@ mod tests {
     #[test]
     fn another_order_is_applied_at_once() {
         let mut assignment = Assignment::new(vec![1, 2, 3]);
-        assignment.begin(vec![3, 1, 2]);
+        assignment.begin(vec![3, 1, 2], 1);
         assert_eq!(assignment, Assignment::new(vec![3, 1, 2]));
     }
 
     #[test]
     fn a_reassignment_takes_brokers_in_and_then_others_out() {
         let mut assignment = Assignment::new(vec![1, 2, 3]);
-        assignment.begin(vec![4, 2, 1]);
+        assignment.begin(vec![4, 2, 1], 1);
         assert_eq!(assignment.members(), [1, 2, 3, 4]);
         assert_eq!((assignment.adding(), assignment.removing()), (vec![4], vec![3]));
         assert_eq!(assignment.initial_voters(), [1, 2, 3]);
@@ -137,19 +143,19 @@ mod tests {
         );
         assert_eq!(assignment.initial_voters(), [1, 2, 3]);
         assert!(!assignment.has_member(3) && assignment.names(3));
-        assignment.begin(vec![4, 2, 5]);
+        assignment.begin(vec![4, 2, 5], 2);
         assert_eq!(assignment.initial_voters(), [1, 2, 3], "a group begins once");
     }
 
     #[test]
     fn brokers_of_a_target_that_was_given_up_stay_members_until_the_end() {
         let mut assignment = Assignment::new(vec![1]);
-        for target in [vec![2], vec![3, 2], vec![4]] {
-            assignment.begin(target);
+        for (index, target) in (1..).zip([vec![2], vec![3, 2], vec![4]]) {
+            assignment.begin(target, index);
         }
         assert_eq!(assignment.members(), [1, 4, 3, 2], "any of them may have become a voter");
         assert_eq!(assignment.adding(), [4]);
-        assignment.begin(vec![1]);
+        assignment.begin(vec![1], 4);
         assert_eq!(assignment.removing(), [4, 3, 2]);
         assignment.finish();
         assert_eq!(assignment.members(), [1]);

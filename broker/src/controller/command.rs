@@ -48,7 +48,14 @@ pub(crate) enum Command {
     /// under way. The same brokers in another order are that order at once.
     Reassign { id: Uuid, partition: i32, target: Option<Vec<i32>> },
     /// The partition's leader has made the target's brokers the voters of the group.
-    FinishReassignment { id: Uuid, partition: i32, replicas: Vec<i32> },
+    FinishReassignment {
+        id: Uuid,
+        partition: i32,
+        replicas: Vec<i32>,
+        /// Index of the `Reassign` that is finished; absent in old logs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<u64>,
+    },
     /// A broker that a reassignment took out has removed its copy.
     ReplicaPurged { id: Uuid, partition: i32, node: i32 },
     /// Replaces a topic's overrides, if they still are `expected` (when that is given).

@@ -51,6 +51,7 @@ impl Partition {
                 id: self.id.topic,
                 partition: self.id.partition,
                 replicas,
+                since: assignment.target_since,
             });
         }
         let caught_up = self.caught_up();

@@ -216,7 +216,7 @@ impl World {
         if assignment.target.is_some() {
             return;
         }
-        assignment.begin(target.to_vec());
+        assignment.begin(target.to_vec(), 1);
         for replica in self.replicas.borrow().values() {
             replica.partition.set_assignment(&assignment);
         }

@@ -91,7 +91,13 @@ fn reassign(target: Option<&[i32]>) -> Command {
 
 fn finish(replicas: &[i32]) -> Command {
     let replicas = replicas.to_vec();
-    Command::FinishReassignment { id: Uuid::from_u128(1), partition: 0, replicas }
+    Command::FinishReassignment { id: Uuid::from_u128(1), partition: 0, replicas, since: None }
+}
+
+fn finish_of(since: u64, replicas: &[i32]) -> Command {
+    let replicas = replicas.to_vec();
+    let since = Some(since);
+    Command::FinishReassignment { id: Uuid::from_u128(1), partition: 0, replicas, since }
 }
 
 fn purged(node: i32) -> Command {
@@ -154,6 +160,26 @@ fn a_cancelled_reassignment_is_one_to_where_it_came_from() {
     assert_eq!(outcomes[4], Err(CommandError::TargetChanged), "the leader was too late");
     let now = assignment(&image);
     assert_eq!((&now.replicas, &now.target, &now.leaving), (&vec![1], &None, &vec![2]));
+}
+
+/// A report that was sent twice, and arrives when the same brokers are a target again.
+#[test]
+fn the_end_of_one_reassignment_is_not_the_end_of_another() {
+    let (image, outcomes) = run(&[
+        create("orders", 1),
+        reassign(Some(&[2])),
+        finish_of(2, &[2]),
+        purged(1),
+        reassign(Some(&[1])),
+        finish_of(5, &[1]),
+        purged(2),
+        reassign(Some(&[2])),
+        finish_of(2, &[2]),
+    ]);
+    assert_eq!(outcomes[5], Ok(Outcome::Applied));
+    assert_eq!(outcomes[8], Err(CommandError::TargetChanged));
+    let now = assignment(&image);
+    assert_eq!((&now.replicas, &now.target, &now.leaving), (&vec![1], &Some(vec![2]), &vec![]));
 }
 
 #[test]
