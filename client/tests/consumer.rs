@@ -440,3 +440,21 @@ async fn a_refusal_that_will_not_pass_is_reported() {
     assert!(matches!(error.fault, ConsumeFault::Refused(code) if code == refused), "{error}");
     assert!(!error.is_retriable() && error.to_string().contains("may not read"), "{error}");
 }
+
+#[tokio::test]
+async fn where_to_begin_is_looked_up_for_as_long_as_it_takes() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("t", 2);
+    fill(&cluster, 0, 1);
+    let patience = Duration::from_millis(20);
+    let (min, max) = (Duration::from_millis(1), Duration::from_millis(10));
+    let client = Client::builder(&cluster.bootstrap()).retry_backoff(min, max);
+    let client = client.operation_timeout(patience).connect().await.unwrap();
+    let builder = client.consumer().partition("t", 0, StartAt::Earliest);
+    for _ in 0..40 {
+        cluster.fault(ApiKey::ListOffsets, Fault::Refuse(ErrorCode::LeaderNotAvailable));
+    }
+    let mut consumer = builder.build().await.unwrap();
+    assert_eq!(one(&mut consumer).await.unwrap().1, 0);
+    assert!(cluster.count(ApiKey::ListOffsets) > 40);
+}

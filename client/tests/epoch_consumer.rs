@@ -112,7 +112,9 @@ async fn a_member_that_was_forgotten_loses_everything_and_joins_under_its_id() {
     let mut consumer = builder(&cluster).await.on_rebalance(Tell(sender)).build();
     assert_eq!(place(&mut consumer).await, (2, 0));
     let id = consumer.member_id().unwrap();
-    for error in [ErrorCode::UnknownMemberId, ErrorCode::FencedMemberEpoch] {
+    let forgotten =
+        [ErrorCode::UnknownMemberId, ErrorCode::FencedMemberEpoch, ErrorCode::GroupIdNotFound];
+    for error in forgotten {
         cluster.fault(ApiKey::ConsumerGroupHeartbeat, Fault::Refuse(error));
         while told.try_recv() != Ok(("lost", vec![2])) {
             place(&mut consumer).await;

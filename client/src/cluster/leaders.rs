@@ -68,6 +68,18 @@ impl PartitionError {
             PartitionFault::Refused(error) => error.is_retriable(),
         }
     }
+
+    /// Whether the cluster knows of no such topic.
+    pub(crate) fn is_unknown_topic(&self) -> bool {
+        let unknown = ErrorCode::UnknownTopicOrPartition;
+        match &self.fault {
+            PartitionFault::Topic(fault) => {
+                matches!(**fault, TopicFault::Refused(error) if error == unknown)
+            }
+            PartitionFault::Refused(error) => *error == unknown,
+            _ => false,
+        }
+    }
 }
 
 /// What is said of each of the partitions asked about, by their places in the question.

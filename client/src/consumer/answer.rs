@@ -44,14 +44,13 @@ impl Fetcher {
                 let content = Content::Skipped { next_offset: offset, epoch: None };
                 board.push(Chunk { place, generation, content, bytes: 0 });
             }
-            Err(error) if self.board.settings.is_patient && error.is_retriable() => {
+            Err(error) if self.is_worth_waiting_for(&error) => {
                 tracing::debug!(%error, "looking up again");
                 assignment.failures = assignment.failures.saturating_add(1);
                 let backoff = self.cluster.options.retry_backoff;
                 let delay = backoff.delay(assignment.failures, &self.cluster.jitter);
                 assignment.retry_at = Some(Instant::now() + delay);
             }
-            // Looking up has its own patience; when that is over, so is the reading.
             Err(error) => {
                 let broker = error.broker.clone();
                 let fault = ConsumeFault::Start(Box::new(error));
@@ -66,6 +65,12 @@ impl Fetcher {
                 board.push(Chunk { place, generation, content: Content::Failed(error), bytes: 0 });
             }
         }
+    }
+
+    /// Whether looking up is tried again, for as long as the partition is assigned. What passes by
+    /// itself is waited out; a topic that is not there only by whoever expects it to come.
+    fn is_worth_waiting_for(&self, error: &PartitionError) -> bool {
+        error.is_retriable() && (self.board.settings.is_patient || !error.is_unknown_topic())
     }
 
     pub(super) fn on_unanswered(&mut self, asked: &[Asked], error: RequestError) {
@@ -122,7 +127,7 @@ impl Fetcher {
         }
         // An error of the whole, or a partition left out: all the same, it is asked for again.
         for (one, _) in asked.iter().zip(is_answered).filter(|(_, is_answered)| !is_answered) {
-            tracing::debug!(partition = %one.partition, error = %whole, "no answer in the response");
+            tracing::debug!(partition = %one.partition, error = %whole, "nothing in the response");
             self.postpone(one);
         }
     }

@@ -70,6 +70,10 @@ pub(super) struct Assignment {
 #[derive(Debug)]
 pub(super) struct Progress {
     offset: AtomicI64,
+    /// Where the caller began since the last seek.
+    start: AtomicI64,
+    /// The offset that the caller itself says it has come to, where it is the one to say so.
+    stored: AtomicI64,
     /// From which offset on what was read is of which leader epoch. There are two entries, as what
     /// was begun last may not have been processed.
     epochs: Mutex<[(i64, Option<i32>); 2]>,
@@ -79,13 +83,37 @@ impl Progress {
     const UNKNOWN: i64 = -1;
 
     fn at(offset: Option<i64>) -> Arc<Self> {
-        let offset = AtomicI64::new(offset.unwrap_or(Progress::UNKNOWN));
-        Arc::new(Progress { offset, epochs: Mutex::new([(i64::MAX, None); 2]) })
+        let at = || AtomicI64::new(offset.unwrap_or(Progress::UNKNOWN));
+        Arc::new(Progress {
+            offset: at(),
+            start: at(),
+            stored: AtomicI64::new(Progress::UNKNOWN),
+            epochs: Mutex::new([(i64::MAX, None); 2]),
+        })
     }
 
     pub(super) fn set(&self, offset: i64) {
+        if self.start.load(Ordering::Relaxed) == Progress::UNKNOWN {
+            self.start.store(offset, Ordering::Relaxed);
+        }
         // What was noted of the epoch before is to be seen with it.
         self.offset.store(offset, Ordering::Release);
+    }
+
+    /// The caller says that it has come to `offset`. False if that is from before the last seek, or
+    /// before the partition was the consumer's: it says nothing about what was read since.
+    pub(super) fn store(&self, offset: i64) -> bool {
+        let start = self.start.load(Ordering::Relaxed);
+        let is_since = start != Progress::UNKNOWN && offset >= start;
+        if is_since {
+            self.stored.store(offset, Ordering::Release);
+        }
+        is_since
+    }
+
+    /// What the caller has said last of how far it has come.
+    pub(super) fn stored(&self) -> Option<i64> {
+        Some(self.stored.load(Ordering::Acquire)).filter(|offset| *offset >= 0)
     }
 
     /// What is read from `start` on has this leader epoch. To be said before it is processed.

@@ -43,6 +43,13 @@ pub enum ConsumeFault {
     /// The consumer does not read this partition.
     #[error("the consumer does not read it")]
     NotAssigned,
+    /// What was to be stored was read before the last seek in the partition, or before this
+    /// consumer was given it.
+    #[error("offset {offset} was read before a seek or a rebalance, and is not stored")]
+    Outdated {
+        /// The offset that was to be stored.
+        offset: i64,
+    },
     /// The position is outside the log: retention or a deletion has overtaken it, or it was never
     /// right.
     #[error("there is no such offset; seek, or choose what to do with on_offset_out_of_range")]
@@ -100,6 +107,7 @@ impl ConsumeError {
             ConsumeFault::Batch(_) => true,
             ConsumeFault::NoSuchPartition { .. }
             | ConsumeFault::NotAssigned
+            | ConsumeFault::Outdated { .. }
             | ConsumeFault::OffsetOutOfRange
             | ConsumeFault::NothingCommitted
             | ConsumeFault::Truncated { .. }

@@ -50,9 +50,9 @@ pub struct Properties {
     warnings: Vec<PropertyWarning>,
 }
 
-/// A property that was taken but means nothing here.
+/// A property that was taken but does nothing here, or not what everybody would expect.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{name} has no effect: {reason}")]
+#[error("{name}: {reason}")]
 pub struct PropertyWarning {
     /// Its name.
     pub name: String,
@@ -125,6 +125,10 @@ impl Client {
                         let (name, value) = (name.into(), value.into());
                         PropertyError::Invalid { name, value, expected }
                     })?;
+                    if (meaning, &value) == (Meaning::AutoCommitInterval, &Value::Time(ZERO)) {
+                        let reason = NO_PAUSE;
+                        warnings.push(PropertyWarning { name: name.into(), reason });
+                    }
                     settings.push((meaning, value));
                 }
             }
@@ -136,7 +140,7 @@ impl Client {
 }
 
 impl Properties {
-    /// The properties that mean nothing here.
+    /// The properties that mean nothing here, or not the same to everybody.
     pub fn warnings(&self) -> &[PropertyWarning] {
         &self.warnings
     }
@@ -172,6 +176,12 @@ impl Properties {
         Ok(if is_manual { builder.manual_commit() } else { builder })
     }
 }
+
+const ZERO: Duration = Duration::ZERO;
+
+/// The one value of the one name by which Kafka's Java client and librdkafka mean different things.
+const NO_PAUSE: &str = "0 commits without pause, as with Kafka's Java client; where librdkafka's \
+    meaning is wanted, which is never to commit, set enable.auto.commit to false";
 
 fn of_client(builder: ClientBuilder, (meaning, value): &(Meaning, Value)) -> ClientBuilder {
     match (meaning, value) {
@@ -237,6 +247,7 @@ fn of_group(
         (Meaning::HeartbeatInterval, Value::Time(time)) => builder.heartbeat_interval(*time),
         (Meaning::MaxPollInterval, Value::Time(time)) => builder.max_poll_interval(*time),
         (Meaning::AutoCommitInterval, Value::Time(time)) => builder.auto_commit(*time),
+        (Meaning::AutoStore, Value::Flag(false)) => builder.manual_store(),
         (Meaning::Assignors, Value::Assignors(assignors)) => builder.assignors(assignors.clone()),
         (Meaning::Protocol, Value::Protocol(protocol)) => builder.group_protocol(*protocol),
         (Meaning::ServerAssignor, Value::Text(name)) => builder.server_assignor(name),

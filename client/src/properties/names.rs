@@ -32,6 +32,7 @@ pub(super) enum Meaning {
     HeartbeatInterval,
     MaxPollInterval,
     AutoCommit,
+    AutoStore,
     AutoCommitInterval,
     OffsetReset,
     Assignors,
@@ -48,16 +49,20 @@ pub(super) enum Meaning {
     Nothing(&'static str),
 }
 
-const BYTES: Meaning =
-    Meaning::Nothing("keys and values are bytes here; the application makes sense of them");
-const HOOK: Meaning = Meaning::Nothing("classes of other languages cannot be loaded");
-const SOCKET: Meaning = Meaning::Nothing("sockets are left as the system makes them");
-const RETRIES: Meaning =
-    Meaning::Nothing("attempts are limited by time, see delivery.timeout.ms and its like");
-const QUEUE: Meaning = Meaning::Nothing("queues are limited by bytes, not by counts");
-const POLL: Meaning = Meaning::Nothing("records are given one by one or by batch, not by poll");
-const LOGS: Meaning = Meaning::Nothing("the application's `tracing` subscriber decides upon logs");
-const OWN_WAY: Meaning = Meaning::Nothing("it is always so, or done in another way");
+const BYTES: Meaning = Meaning::Nothing(
+    "no effect: keys and values are bytes here; the application makes sense of them",
+);
+const HOOK: Meaning = Meaning::Nothing("no effect: classes of other languages cannot be loaded");
+const SOCKET: Meaning = Meaning::Nothing("no effect: sockets are left as the system makes them");
+const RETRIES: Meaning = Meaning::Nothing(
+    "no effect: attempts are limited by time, see delivery.timeout.ms and its like",
+);
+const QUEUE: Meaning = Meaning::Nothing("no effect: queues are limited by bytes, not by counts");
+const POLL: Meaning =
+    Meaning::Nothing("no effect: records are given one by one or by batch, not by poll");
+const LOGS: Meaning =
+    Meaning::Nothing("no effect: the application's `tracing` subscriber decides upon logs");
+const OWN_WAY: Meaning = Meaning::Nothing("no effect: it is always so, or done in another way");
 
 const NAMES: &[(&str, Meaning)] = &[
     ("bootstrap.servers", Meaning::Bootstrap),
@@ -103,6 +108,7 @@ const NAMES: &[(&str, Meaning)] = &[
     ("max.poll.interval.ms", Meaning::MaxPollInterval),
     ("enable.auto.commit", Meaning::AutoCommit),
     ("auto.commit.interval.ms", Meaning::AutoCommitInterval),
+    ("enable.auto.offset.store", Meaning::AutoStore),
     ("auto.offset.reset", Meaning::OffsetReset),
     ("partition.assignment.strategy", Meaning::Assignors),
     ("group.protocol", Meaning::Protocol),
@@ -145,7 +151,6 @@ const NAMES: &[(&str, Meaning)] = &[
     ("queue.buffering.max.messages", QUEUE),
     ("queued.min.messages", QUEUE),
     ("max.poll.records", POLL),
-    ("enable.auto.offset.store", POLL),
     ("enable.partition.eof", POLL),
     ("go.events.channel.enable", HOOK),
     ("log_level", LOGS),

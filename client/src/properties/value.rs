@@ -63,7 +63,8 @@ impl Value {
             Meaning::Idempotence
             | Meaning::CreateTopics
             | Meaning::CheckCrcs
-            | Meaning::AutoCommit => flag(text),
+            | Meaning::AutoCommit
+            | Meaning::AutoStore => flag(text),
             Meaning::Acks => acks(text),
             Meaning::Compression => codec(text),
             Meaning::Partitioner => partitioner(text),

@@ -50,6 +50,8 @@ pub(super) struct GroupSettings {
     pub(super) heartbeat_interval: Duration,
     pub(super) max_poll_interval: Duration,
     pub(super) auto_commit: Option<Duration>,
+    /// Whether asking for the next record says that the one before is done with.
+    pub(super) auto_store: bool,
     pub(super) auto_offset_reset: OffsetReset,
     /// Whether to wait for transactions that are about to change an offset.
     pub(super) require_stable: bool,
@@ -71,6 +73,7 @@ impl GroupConsumerBuilder {
                 heartbeat_interval: Duration::from_secs(3),
                 max_poll_interval: Duration::from_secs(300),
                 auto_commit: Some(Duration::from_secs(5)),
+                auto_store: true,
                 auto_offset_reset: OffsetReset::Latest,
                 require_stable: false,
             },
@@ -153,9 +156,18 @@ impl GroupConsumerBuilder {
     }
 
     /// How often to commit by itself what the application is done with: a record counts once the
-    /// next one has been asked for. Default 5 s.
+    /// next one has been asked for. Default 5 s. Zero commits without pause: as soon as there is
+    /// anything new, and the commit before is through.
     pub fn auto_commit(mut self, interval: Duration) -> Self {
-        self.settings.auto_commit = Some(interval.max(Duration::from_millis(1)));
+        self.settings.auto_commit = Some(interval);
+        self
+    }
+
+    /// Commits only what the application [stores](Consumer::store), by itself or when told to:
+    /// asking for the next record does not say any more that the one before is done with. For
+    /// applications that work on several records at a time.
+    pub fn manual_store(mut self) -> Self {
+        self.settings.auto_store = false;
         self
     }
 

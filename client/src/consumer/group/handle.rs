@@ -49,6 +49,16 @@ impl GroupHandle {
         self.shared.commit(offsets.to_vec()).await
     }
 
+    /// Says how far the application has come in a partition; see
+    /// [`Consumer::store`](super::Consumer::store).
+    pub fn store_offset(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+    ) -> Result<(), ConsumeError> {
+        self.shared.store(partition, offset)
+    }
+
     /// The offsets that the group has committed in some partitions; none where it has none.
     ///
     /// Cancel-safe.

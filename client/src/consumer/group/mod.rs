@@ -98,7 +98,9 @@ impl Consumer {
         self.shared.liveness.sign();
         loop {
             self.follow().await?;
-            if let Some(record) = self.records.try_next()? {
+            let next = self.records.try_next()?;
+            self.shared.on_progress();
+            if let Some(record) = next {
                 return Ok(record);
             }
             self.wait().await;
@@ -111,7 +113,9 @@ impl Consumer {
         self.shared.liveness.sign();
         loop {
             self.follow().await?;
-            if let Some(batch) = self.records.try_next_batch()? {
+            let next = self.records.try_next_batch()?;
+            self.shared.on_progress();
+            if let Some(batch) = next {
                 return Ok(batch);
             }
             self.wait().await;

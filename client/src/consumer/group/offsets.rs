@@ -3,12 +3,13 @@
 use super::{CommitError, Consumer};
 use crate::cluster::{FoundOffset, GroupError, OffsetAt, PartitionError};
 use crate::committed_offset::CommittedOffset;
-use crate::consumer::ConsumerRecord;
+use crate::consumer::{ConsumeError, ConsumerRecord};
 use crate::topic_partition::TopicPartition;
 
 impl Consumer {
     /// Commits everything that this consumer has been given of all its partitions, the last record
-    /// included.
+    /// included; where the application [says itself](super::GroupConsumerBuilder::manual_store)
+    /// how far it has come, what it has stored.
     ///
     /// Cancel-safe, in that nothing is left behind; it may have been carried out.
     pub async fn commit(&mut self) -> Result<(), CommitError> {
@@ -20,6 +21,24 @@ impl Consumer {
     pub fn commit_in_background(&mut self) {
         self.records.settle();
         self.shared.commit_bell.notify_one();
+    }
+
+    /// Says that the record and those before it in its partition are done with, where the
+    /// application is the one to [say so](super::GroupConsumerBuilder::manual_store). The next
+    /// commit, or the one before its partition goes to another member, commits that. What was read
+    /// before the partition was last given to this consumer, or before a seek in it, is refused:
+    /// others may be further. Otherwise, and where reading on is what says so, it changes nothing.
+    pub fn store(&self, record: &ConsumerRecord) -> Result<(), ConsumeError> {
+        self.store_offset(&record.source, record.offset.saturating_add(1))
+    }
+
+    /// The same of everything before `offset`.
+    pub fn store_offset(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+    ) -> Result<(), ConsumeError> {
+        self.shared.store(partition, offset)
     }
 
     /// Commits the record and those before it in its partition.

@@ -17,6 +17,8 @@ use super::liveness::Liveness;
 use crate::cluster::{Cluster, Committer, GroupError, GroupFault};
 use crate::committed_offset::CommittedOffset;
 use crate::consumer::board::Board;
+use crate::consumer::builder::unbegun;
+use crate::consumer::{ConsumeError, ConsumeFault};
 use crate::topic_partition::TopicPartition;
 
 #[derive(Debug)]
@@ -119,7 +121,10 @@ impl Shared {
         let board = self.board.lock();
         let last_committed = self.last_committed();
         let reached = board.assigned().filter(|it| wanted(&it.partition)).filter_map(|it| {
-            let offset = it.progress.get()?;
+            let offset = match self.settings.auto_store {
+                true => it.progress.get()?,
+                false => it.progress.stored()?,
+            };
             let is_new = last_committed.get(&*it.partition) != Some(&offset);
             is_new.then(|| {
                 let leader_epoch = it.progress.epoch_before(offset);
@@ -128,6 +133,30 @@ impl Shared {
             })
         });
         reached.collect()
+    }
+
+    /// The application says how far it has come in a partition: what is committed from now on.
+    pub(super) fn store(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+    ) -> Result<(), ConsumeError> {
+        let fault = match self.board.lock().find(partition) {
+            None => ConsumeFault::NotAssigned,
+            Some(assignment) if assignment.progress.store(offset) => {
+                self.on_progress();
+                return Ok(());
+            }
+            Some(_) => ConsumeFault::Outdated { offset },
+        };
+        Err(unbegun(partition, fault))
+    }
+
+    /// The application has got further, which is committed now if there is to be no pause.
+    pub(super) fn on_progress(&self) {
+        if self.settings.auto_commit.is_some_and(|interval| interval.is_zero()) {
+            self.commit_bell.notify_one();
+        }
     }
 
     /// Commits offsets, again through rebalances and moves of the coordinator as long as the
@@ -239,7 +268,9 @@ impl Shared {
 
     /// Commits whenever it is time, or when the bell is rung, until it is aborted.
     pub(super) async fn commit_in_background(self: Arc<Self>) {
-        let mut next = self.settings.auto_commit.map(|interval| Instant::now() + interval);
+        // Without an interval it is the application's progress that rings the bell.
+        let interval = self.settings.auto_commit.filter(|interval| !interval.is_zero());
+        let mut next = interval.map(|interval| Instant::now() + interval);
         loop {
             tokio::select! {
                 () = self.commit_bell.notified() => {}
@@ -248,7 +279,7 @@ impl Shared {
             if let Err(error) = self.commit(self.uncommitted(|_| true)).await {
                 tracing::warn!(group = %self.group, %error, "offsets not committed");
             }
-            next = self.settings.auto_commit.map(|interval| Instant::now() + interval);
+            next = interval.map(|interval| Instant::now() + interval);
         }
     }
 }
@@ -265,5 +296,6 @@ fn is_about_member(error: ErrorCode) -> bool {
             | ErrorCode::RebalanceInProgress
             | ErrorCode::GroupAuthorizationFailed
             | ErrorCode::InvalidGroupId
+            | ErrorCode::GroupIdNotFound
     )
 }

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{LEAVE_TIMEOUT, Member, Turn};
+use super::{LEAVE_TIMEOUT, Member, Turn, give_up_after_a_while};
 use crate::cluster::Cluster;
 use crate::consumer::group::shared::Shared;
 use crate::topic_partition::TopicPartition;
@@ -85,7 +85,8 @@ impl Member {
                 Turn::Rejoin => {
                     self.know_topics().await?;
                     self.say_all();
-                    None
+                    // It may have been told meanwhile.
+                    self.next_target.take()
                 }
                 turn => return Err(turn),
             };
@@ -179,7 +180,5 @@ pub(super) async fn leave(shared: &Shared) {
     let (cluster, group) = (&shared.cluster, &shared.group);
     let build = |_| request.clone();
     let asked = cluster.ask_coordinator(&cluster.pool, group, 0..=1, build, LEAVE_TIMEOUT);
-    if let Err(error) = asked.await {
-        tracing::debug!(%error, "the group was not told of the leaving");
-    }
+    give_up_after_a_while(asked).await;
 }

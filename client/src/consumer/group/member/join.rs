@@ -22,9 +22,14 @@ use crate::topic_partition::{TopicPartition, by_topic};
 /// What kind of group it is.
 pub(super) const PROTOCOL_TYPE: &str = "consumer";
 
+/// How often a coordinator may tell a member to come back under an id before that is taken for a
+/// refusal.
+const IDS_GIVEN_MAX: u32 = 10;
+
 impl Member {
     /// Joins, however long it takes.
     pub(super) async fn join(&mut self) -> Result<JoinGroupResponse, Turn> {
+        let mut ids_given = 0;
         loop {
             let request = self.join_request();
             let timeout = self.shared.settings.max_poll_interval;
@@ -44,8 +49,13 @@ impl Member {
                         self.pulse.restart();
                         return Ok(response);
                     }
-                    ErrorCode::MemberIdRequired => {
+                    ErrorCode::MemberIdRequired if ids_given < IDS_GIVEN_MAX => {
                         self.shared.set_identity(response.member_id.detached(), -1);
+                        ids_given += 1;
+                        // Once is how members join; more often is a coordinator in trouble.
+                        if ids_given > 1 {
+                            self.back_off().await?;
+                        }
                         continue;
                     }
                     error => self.refused(coordinator, error),
@@ -57,6 +67,7 @@ impl Member {
                 if !self.owned.is_empty() {
                     return Err(Turn::Lost);
                 }
+                self.back_off().await?;
                 continue;
             }
             self.retry_after(error).await?;

@@ -57,7 +57,7 @@ impl Member {
         if topics.iter().any(|topic| cluster.known_topic(topic).is_none()) {
             // Without an answer the group goes on without them until there is one.
             let reading = cluster.clone();
-            let _ = self.unless_commanded(async move { reading.refresh().await }).await?;
+            let _ = self.keep_alive(async move { reading.refresh().await }).await?;
         }
         Ok(counts(topics, &cluster.metadata()))
     }

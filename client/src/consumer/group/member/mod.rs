@@ -20,7 +20,7 @@ use thalweg_protocol::KafkaStr;
 use thalweg_protocol::messages::LeaveGroupRequest;
 use thalweg_protocol::messages::leave_group::MemberIdentity;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
 use self::epoch::Target;
@@ -141,7 +141,6 @@ impl Member {
 
     /// One classic generation, from joining to the next rebalance.
     async fn round(&mut self) -> Result<Infallible, Turn> {
-        self.wants_rejoin = false;
         self.led = None;
         self.know_topics().await?;
         if !self.is_cooperative() {
@@ -156,6 +155,7 @@ impl Member {
     }
 
     async fn rebalance(&mut self) -> Result<(), Turn> {
+        self.wants_rejoin = false;
         let joined = self.join().await?;
         let assigned = self.sync(&joined).await?;
         self.failures = 0;
@@ -168,21 +168,35 @@ impl Member {
         assignors.all(|assignor| *assignor == Assignor::CooperativeSticky)
     }
 
-    /// Asks about the topics that it subscribes to, so that they are known when it leads.
+    /// Asks about the topics that it subscribes to, so that they are known when it leads. However
+    /// long that takes, the group knows meanwhile that the member lives.
     async fn know_topics(&mut self) -> Result<(), Turn> {
         let cluster = self.shared.cluster.clone();
         loop {
-            self.topics.iter().for_each(|topic| cluster.keep_interest(topic));
-            if self.topics.iter().all(|topic| cluster.known_topic(topic).is_some()) {
+            let asked = self.topics.clone();
+            asked.iter().for_each(|topic| cluster.keep_interest(topic));
+            if asked.iter().all(|topic| cluster.known_topic(topic).is_some()) {
                 return Ok(());
             }
-            // If nobody answers, joining will meet the same trouble, and has the patience.
             let reading = cluster.clone();
             let reading = async move { drop(reading.refresh().await) };
-            match self.unless_commanded(reading).await {
-                Err(Turn::Rejoin) => {}
-                outcome => return outcome,
+            match self.unless_lost(reading).await {
+                Ok(()) | Err(Turn::Rejoin) => {}
+                Err(turn) => return Err(turn),
             }
+            // If nobody answers, joining will meet the same trouble, and has the patience.
+            if self.topics == asked {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does `work`, unless it is told to do something else, and heartbeats as long as it is a
+    /// member.
+    async fn unless_lost<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Turn> {
+        match self.shared.is_member() {
+            true => self.keep_alive(work).await,
+            false => self.unless_commanded(work).await,
         }
     }
 
@@ -235,6 +249,12 @@ impl Member {
         tracing::debug!(%error, "trying again");
         let cluster = &self.shared.cluster;
         cluster.on_coordinator_error(&error);
+        self.back_off().await
+    }
+
+    /// Waits a little, and the longer the more often it has done so in vain.
+    async fn back_off(&mut self) -> Result<(), Turn> {
+        let cluster = &self.shared.cluster;
         self.failures = self.failures.saturating_add(1);
         let delay = cluster.options.retry_backoff.delay(self.failures, &cluster.jitter);
         self.unless_commanded(sleep(delay)).await
@@ -244,7 +264,7 @@ impl Member {
         if self.shared.is_member() && self.shared.settings.auto_commit.is_some() {
             let offsets = self.shared.uncommitted(|_| true);
             let committing = self.shared.commit(offsets);
-            if let Ok(Err(error)) = tokio::time::timeout(LEAVE_TIMEOUT, committing).await {
+            if let Ok(Err(error)) = timeout(LEAVE_TIMEOUT, committing).await {
                 tracing::warn!(%error, "leaving without a last commit");
             }
         }
@@ -291,8 +311,21 @@ async fn leave(shared: &Shared) {
     };
     // Over the shared connection: ours may be waiting for a rebalance.
     let (cluster, group) = (&shared.cluster, &shared.group);
-    let asked = cluster.ask_coordinator(&cluster.pool, group, 0..=5, build, LEAVE_TIMEOUT);
-    if let Err(error) = asked.await {
-        tracing::debug!(%error, "the group was not told of the leaving");
+    give_up_after_a_while(cluster.ask_coordinator(
+        &cluster.pool,
+        group,
+        0..=5,
+        build,
+        LEAVE_TIMEOUT,
+    ))
+    .await;
+}
+
+/// Leaves it at that if the coordinator is not found, reached or heard from in time.
+async fn give_up_after_a_while<T>(leaving: impl Future<Output = Result<T, GroupError>>) {
+    match timeout(LEAVE_TIMEOUT, leaving).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the group was not told of the leaving"),
+        Err(_) => tracing::debug!("the group was not told of the leaving in time"),
     }
 }

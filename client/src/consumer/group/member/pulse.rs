@@ -109,6 +109,11 @@ impl Pulse {
                 | ErrorCode::IllegalGeneration
                 | ErrorCode::FencedMemberEpoch,
             ) => Some(Turn::Lost),
+            // The group has been deleted, as it seemed to be nobody's. Whoever is not in it yet is
+            // told so where the group is none that it could join.
+            GroupFault::Refused(ErrorCode::GroupIdNotFound) if self.shared.is_member() => {
+                Some(Turn::Lost)
+            }
             _ if error.is_retriable() => {
                 tracing::debug!(%error, "a heartbeat failed");
                 let cluster = &self.shared.cluster;
