@@ -177,10 +177,11 @@ impl Image {
         })
     }
 
-    /// Kafka's in-sync replicas, as far as the controller knows: those that are not fenced. A
-    /// broker that a reassignment is only adding is not among them.
-    pub(crate) fn isr(&self, assignment: &Assignment) -> Vec<i32> {
-        assignment.replicas.iter().copied().filter(|node| !self.is_fenced(*node)).collect()
+    /// Kafka's in-sync replicas: those that are not fenced, and that their leader has not seen lag.
+    /// A broker that a reassignment is only adding is not among them.
+    pub(crate) fn isr(&self, assignment: &Assignment, lagging: &[i32]) -> Vec<i32> {
+        let in_sync = |node: &i32| !self.is_fenced(*node) && !lagging.contains(node);
+        assignment.replicas.iter().copied().filter(in_sync).collect()
     }
 
     /// The members of a partition that are fenced.
@@ -222,12 +223,13 @@ mod tests {
             leaving: vec![9],
             ..Assignment::new(vec![1, 2])
         };
-        assert_eq!(image.isr(&assignment), [1, 2], "what is being added is not in sync yet");
+        assert_eq!(image.isr(&assignment, &[]), [1, 2], "what is being added is not in sync yet");
         assert_eq!(image.offline_replicas(&assignment), Vec::<i32>::new());
+        assert_eq!(image.isr(&assignment, &[2, 4]), [1]);
         for node in [2, 4] {
             image.brokers.get_mut(&node).expect("one of the four").fenced = true;
         }
-        assert_eq!(image.isr(&assignment), [1]);
+        assert_eq!(image.isr(&assignment, &[]), [1]);
         assert_eq!(image.offline_replicas(&assignment), [2, 4]);
         assert_eq!(image.live_brokers().map(|(id, _)| id).collect::<Vec<_>>(), [1, 3]);
     }

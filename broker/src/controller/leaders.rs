@@ -1,4 +1,4 @@
-//! Who leads which partition, as the shards of all brokers announce it.
+//! Who leads which partition, and which replicas lag, as the shards of all brokers announce it.
 //!
 //! Leadership is never written to the controller's log: the highest term wins. Shards publish
 //! into one table that readers load whole.
@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use thalweg_storage::votes::GroupId;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -17,7 +18,15 @@ pub(crate) struct Leader {
     pub(crate) epoch: i32,
 }
 
-type Table = HashMap<Uuid, Arc<Vec<Option<Leader>>>>;
+/// What a leader says of its partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Announced {
+    pub(crate) leader: Leader,
+    /// Members that have not been caught up for a while.
+    pub(crate) lagging: Vec<i32>,
+}
+
+type Table = HashMap<Uuid, Arc<Vec<Option<Announced>>>>;
 
 /// The leadership table of one broker.
 pub(crate) struct Leaders {
@@ -34,24 +43,39 @@ impl Default for Leaders {
 impl Leaders {
     /// The leader of a partition, unless none is known.
     pub(crate) fn get(&self, topic: Uuid, partition: i32) -> Option<Leader> {
+        self.announced(topic, partition, |announced| announced.leader)
+    }
+
+    /// The members of a partition that its leader has seen lag.
+    pub(crate) fn lagging(&self, topic: Uuid, partition: i32) -> Vec<i32> {
+        let lagging = |announced: &Announced| announced.lagging.clone();
+        self.announced(topic, partition, lagging).unwrap_or_default()
+    }
+
+    fn announced<T>(
+        &self,
+        topic: Uuid,
+        partition: i32,
+        look: impl FnOnce(&Announced) -> T,
+    ) -> Option<T> {
         let table = self.table.load();
-        *table.get(&topic)?.get(usize::try_from(partition).ok()?)?
+        table.get(&topic)?.get(usize::try_from(partition).ok()?)?.as_ref().map(look)
     }
 
     /// Takes in announcements; one from an older term than the known one changes nothing.
-    pub(crate) fn announce(&self, announced: &[(Uuid, i32, Leader)]) {
+    pub(crate) fn announce(&self, all: &[(GroupId, Announced)]) {
         self.table.rcu(|table| {
             let mut next = Table::clone(table);
-            for (topic, partition, leader) in announced {
+            for (GroupId { topic, partition }, announced) in all {
                 let Ok(slot) = usize::try_from(*partition) else { continue };
                 let partitions = Arc::make_mut(next.entry(*topic).or_default());
                 if partitions.len() <= slot {
                     partitions.resize(slot + 1, None);
                 }
                 if let Some(known) = partitions.get_mut(slot)
-                    && known.is_none_or(|known| known.epoch <= leader.epoch)
+                    && known.as_ref().is_none_or(|it| it.leader.epoch <= announced.leader.epoch)
                 {
-                    *known = Some(*leader);
+                    *known = Some(announced.clone());
                 }
             }
             next
@@ -85,9 +109,11 @@ mod tests {
         for order in [[old, new], [new, old]] {
             let leaders = Leaders::default();
             for leader in order {
-                leaders.announce(&[(topic, 2, leader)]);
+                let announced = Announced { leader, lagging: vec![leader.epoch] };
+                leaders.announce(&[(GroupId { topic, partition: 2 }, announced)]);
             }
             assert_eq!(leaders.get(topic, 2), Some(new));
+            assert_eq!(leaders.lagging(topic, 2), [4]);
             assert_eq!(leaders.get(topic, 0), None);
             leaders.forget(topic);
             assert_eq!(leaders.get(topic, 2), None);

@@ -164,7 +164,7 @@ fn describe(node: &Node, topic: &Arc<Topic>) -> MetadataResponseTopic {
             leader_id: leader.map_or(-1, |leader| leader.node),
             leader_epoch: leader.map_or(-1, |leader| leader.epoch),
             replica_nodes: assignment.members(),
-            isr_nodes: image.isr(assignment),
+            isr_nodes: image.isr(assignment, &node.leaders.lagging(topic.id, index)),
             offline_replicas: image.offline_replicas(assignment),
             ..MetadataResponsePartition::default()
         }

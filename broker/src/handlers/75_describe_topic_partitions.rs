@@ -101,7 +101,7 @@ fn partitions(
                 leader_id: leader.map_or(-1, |leader| leader.node),
                 leader_epoch: leader.map_or(-1, |leader| leader.epoch),
                 replica_nodes: assignment.members(),
-                isr_nodes: image.isr(assignment),
+                isr_nodes: image.isr(assignment, &node.leaders.lagging(topic.id, partition_index)),
                 offline_replicas: image.offline_replicas(assignment),
                 eligible_leader_replicas: Some(Vec::new()),
                 last_known_elr: Some(Vec::new()),

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::frame::{self, FrameError};
 
 /// The version of everything that follows the handshake.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// How long each half of the handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

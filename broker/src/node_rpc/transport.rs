@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use super::frame;
 use super::handshake::{self, Hello, Purpose};
 use super::network::{BoxedStream, Network};
-use crate::controller::leaders::Leader;
+use crate::controller::leaders::{Announced, Leader};
 use crate::replication::outgoing::{Ask, GroupMessage};
 use crate::replication::wire;
 use crate::shard::Shard;
@@ -325,37 +325,45 @@ pub(crate) fn decode_ask(bytes: &Bytes) -> Option<Ask> {
     Some(Ask { group, low: u64::from_be_bytes(*low), high: u64::from_be_bytes(*high) })
 }
 
-/// Who leads which partition: a count (u32) and, for each, topic id, partition, broker, epoch.
-fn encode_leaders(leaders: &[(GroupId, Leader)]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(4 + leaders.len() * LEADER_BYTES);
+/// Who leads which partition: a count (u32) and, for each, topic id, partition, broker, epoch, how
+/// many members lag (u32), and who.
+fn encode_leaders(leaders: &[(GroupId, Announced)]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(4 + leaders.len() * LEADER_BYTES_MIN);
     bytes.put_u32(u32::try_from(leaders.len()).unwrap_or(0));
-    for (group, leader) in leaders {
+    for (group, Announced { leader, lagging }) in leaders {
         bytes.put_slice(group.topic.as_bytes());
         bytes.put_i32(group.partition);
         bytes.put_i32(leader.node);
         bytes.put_i32(leader.epoch);
+        bytes.put_u32(u32::try_from(lagging.len()).unwrap_or(0));
+        lagging.iter().for_each(|node| bytes.put_i32(*node));
     }
     bytes.freeze()
 }
 
-const LEADER_BYTES: usize = 28;
+const LEADER_BYTES_MIN: usize = 32;
 
 /// Reads announcements; `None` if they are not what they count.
-pub(crate) fn decode_leaders(bytes: &Bytes) -> Option<Vec<(uuid::Uuid, i32, Leader)>> {
-    let (count, rest) = bytes.split_first_chunk::<4>()?;
-    let (leaders, rest) = rest.as_chunks::<LEADER_BYTES>();
-    let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
-    if count != leaders.len() || !rest.is_empty() {
-        return None;
+pub(crate) fn decode_leaders(bytes: &Bytes) -> Option<Vec<(GroupId, Announced)>> {
+    let (count, mut rest) = bytes.split_first_chunk::<4>()?;
+    let number = |rest: &mut &[u8]| {
+        let (number, after) = rest.split_first_chunk::<4>()?;
+        *rest = after;
+        Some(i32::from_be_bytes(*number))
+    };
+    // Each takes some bytes, so a count that promises more than there are ends soon.
+    let mut leaders = Vec::new();
+    for _ in 0..u32::from_be_bytes(*count) {
+        let (topic, after) = rest.split_first_chunk::<16>()?;
+        rest = after;
+        let group =
+            GroupId { topic: uuid::Uuid::from_bytes(*topic), partition: number(&mut rest)? };
+        let leader = Leader { node: number(&mut rest)?, epoch: number(&mut rest)? };
+        let count = number(&mut rest)?;
+        let lagging = (0..count).map(|_| number(&mut rest)).collect::<Option<Vec<_>>>()?;
+        leaders.push((group, Announced { leader, lagging }));
     }
-    let read = leaders.iter().map(|leader| {
-        let (topic, numbers) = leader.split_first_chunk::<16>()?;
-        let (numbers, _) = numbers.as_chunks::<4>();
-        let &[partition, node, epoch] = numbers else { return None };
-        let leader = Leader { node: i32::from_be_bytes(node), epoch: i32::from_be_bytes(epoch) };
-        Some((uuid::Uuid::from_bytes(*topic), i32::from_be_bytes(partition), leader))
-    });
-    read.collect()
+    rest.is_empty().then_some(leaders)
 }
 
 #[cfg(test)]
@@ -378,13 +386,12 @@ mod tests {
         let leaders: Vec<_> = (1..4)
             .map(|n| {
                 let group = GroupId { topic: uuid::Uuid::from_u128(n), partition: 7 };
-                (group, Leader { node: 3, epoch: 9 })
+                let lagging = (1..i32::try_from(n).expect("small")).collect();
+                (group, Announced { leader: Leader { node: 3, epoch: 9 }, lagging })
             })
             .collect();
         let bytes = encode_leaders(&leaders);
-        let back = decode_leaders(&bytes).expect("whole");
-        assert_eq!(back.len(), 3);
-        assert_eq!(back[2], (uuid::Uuid::from_u128(3), 7, Leader { node: 3, epoch: 9 }));
+        assert_eq!(decode_leaders(&bytes), Some(leaders));
         for len in 0..bytes.len() {
             assert_eq!(decode_leaders(&bytes.slice(..len)), None);
         }

@@ -14,6 +14,7 @@ mod apply;
 pub(crate) mod error;
 pub(crate) mod fetch_wait;
 mod heal;
+mod in_sync;
 mod offsets;
 pub(crate) mod producers;
 mod read;
@@ -46,7 +47,7 @@ use crate::abort::{AbortOnPanic, stop_process};
 use crate::admin::metrics::{Metrics, TopicMetrics};
 use crate::clock::Clock;
 use crate::controller::assignment::Assignment;
-use crate::controller::leaders::{Leader, Leaders};
+use crate::controller::leaders::{Announced, Leader, Leaders};
 use crate::replication::group::{Group, Meeting, OpenGroup, Passive, Received};
 use crate::replication::membership::Members;
 use crate::replication::outgoing::{GroupMessage, Outgoing};
@@ -56,6 +57,7 @@ use crate::topic_config::TopicSettings;
 use append::InFlight;
 use error::PartitionError;
 use fetch_wait::Waiters;
+use in_sync::InSync;
 use producers::Producers;
 use snapshot::{Change, OpenPartitionError};
 
@@ -135,6 +137,7 @@ struct State {
     closed: bool,
     /// When leadership was last handed on because this disk is full.
     handed_over_full: Option<tokio::time::Instant>,
+    in_sync: InSync,
     /// How often in a row the preferred leader was found able to lead.
     preferred_seen: u32,
 }
@@ -236,6 +239,7 @@ impl Partition {
             healing: heal::Healing::default(),
             closed: false,
             handed_over_full: None,
+            in_sync: InSync::default(),
             preferred_seen: 0,
         };
         let (group, state) = (RefCell::new(group), RefCell::new(state));
@@ -385,14 +389,26 @@ impl Partition {
     }
 
     fn on_serving(&self, term: u32) {
-        self.state.borrow_mut().role = Role::Serving { term };
-        let epoch = i32::try_from(term).unwrap_or(i32::MAX);
-        let leader = Leader { node: self.env.node, epoch };
-        self.env.leaders.announce(&[(self.id.topic, self.id.partition, leader)]);
-        self.env.outgoing.announce(self.id, leader);
+        let mut state = self.state.borrow_mut();
+        state.role = Role::Serving { term };
+        state.in_sync.begin(tokio::time::Instant::now(), self.log.last_index());
+        drop(state);
+        self.announce();
+        info!(topic = %self.name, partition = self.id.partition, epoch = term, "leading");
+    }
+
+    /// What all brokers are to know of this leadership, if it is one.
+    pub(crate) fn announcement(&self) -> Option<Announced> {
+        let leader = Leader { node: self.env.node, epoch: self.serving_epoch()? };
+        Some(Announced { leader, lagging: self.state.borrow().in_sync.lagging().to_vec() })
+    }
+
+    fn announce(&self) {
+        let Some(announced) = self.announcement() else { return };
+        self.env.leaders.announce(&[(self.id, announced.clone())]);
+        self.env.outgoing.announce(self.id, announced);
         // Whoever follows the leadership looks after each step.
         self.env.scheduler.schedule(self.id);
-        info!(topic = %self.name, partition = self.id.partition, epoch, "leading");
     }
 
     fn on_leadership_lost(&self) {

@@ -40,6 +40,7 @@ impl Partition {
         if !matches!(self.state.borrow().role, Role::Serving { .. }) {
             return None;
         }
+        self.look_who_is_in_sync();
         let assignment = self.assignment.borrow().clone();
         let wanted = assignment.target.as_ref().unwrap_or(&assignment.replicas);
         let wanted_set: BTreeSet<i32> = wanted.iter().copied().collect();
@@ -66,6 +67,16 @@ impl Partition {
             self.hand_over_to(|other| wanted_set.contains(&other.node));
         }
         None
+    }
+
+    fn look_who_is_in_sync(&self) {
+        let others = self.group.borrow().others();
+        let (now, last_index) = (Instant::now(), self.log.last_index());
+        if self.state.borrow_mut().in_sync.look(now, last_index, &others) {
+            let lagging = self.state.borrow().in_sync.lagging().to_vec();
+            info!(topic = %self.name, partition = self.id.partition, ?lagging, "replicas in sync");
+            self.announce();
+        }
     }
 
     /// Every other member that has nearly all of the log.

@@ -11,7 +11,7 @@ use thalweg_storage::entry::Entry;
 use thalweg_storage::votes::GroupId;
 
 use super::RaftId;
-use crate::controller::leaders::Leader;
+use crate::controller::leaders::Announced;
 
 /// One message of a group.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl GroupMessage {
 #[derive(Default)]
 pub(crate) struct Outgoing {
     messages: RefCell<Vec<(i32, GroupMessage)>>,
-    leaders: RefCell<Vec<(GroupId, Leader)>>,
+    leaders: RefCell<Vec<(GroupId, Announced)>>,
     asked: RefCell<Vec<(i32, Ask)>>,
     given: RefCell<Vec<(i32, GroupMessage)>>,
 }
@@ -63,12 +63,12 @@ impl Outgoing {
     }
 
     /// Adds word for every broker that this one leads a group now.
-    pub(crate) fn announce(&self, group: GroupId, leader: Leader) {
-        self.leaders.borrow_mut().push((group, leader));
+    pub(crate) fn announce(&self, group: GroupId, announced: Announced) {
+        self.leaders.borrow_mut().push((group, announced));
     }
 
     /// Takes the announcements.
-    pub(crate) fn take_leaders(&self) -> Vec<(GroupId, Leader)> {
+    pub(crate) fn take_leaders(&self) -> Vec<(GroupId, Announced)> {
         self.leaders.take()
     }
 

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use super::router::ShardId;
 use super::{Shard, Slot};
 use crate::controller::CONTROLLER_GROUP;
-use crate::controller::leaders::Leader;
+use crate::controller::leaders::Announced;
 use crate::partition::Partition;
 use crate::replication::outgoing::{Ask, GroupMessage};
 use crate::replication::vote;
@@ -117,12 +117,9 @@ impl Shard {
     }
 
     /// The partitions that this shard leads.
-    pub(crate) fn led(&self) -> Vec<(GroupId, Leader)> {
+    pub(crate) fn led(&self) -> Vec<(GroupId, Announced)> {
         let open = self.open_partitions();
-        let led = open.iter().filter_map(|partition| {
-            let epoch = partition.serving_epoch()?;
-            Some((partition.id, Leader { node: self.node.id, epoch }))
-        });
+        let led = open.iter().filter_map(|it| Some((it.id, it.announcement()?)));
         led.collect()
     }
 }

@@ -52,13 +52,15 @@ async fn a_refused_caller_reads_why() {
 #[tokio::test]
 async fn another_version_is_refused_even_if_nothing_else_of_it_is_understood() {
     let (mut caller, mut called) = duplex(1024);
-    let future = bytes::Bytes::from_static(br#"{"version": 2, "greetings": []}"#);
+    const NEXT: u16 = VERSION + 1;
+    let future = format!(r#"{{"version": {NEXT}, "greetings": []}}"#).into();
     frame::write(&mut caller, kind::HELLO, &[future]).await.expect("a pipe takes it");
-    assert!(matches!(receive(&mut called).await, Err(HandshakeError::OtherVersion(2))));
+    assert!(matches!(receive(&mut called).await, Err(HandshakeError::OtherVersion(NEXT))));
     let (kind, payload) = frame::read(&mut caller, 1024).await.expect("an answer");
     let Refused { reason } = serde_json::from_slice(&payload).expect("JSON");
     assert_eq!(kind, kind::REFUSED);
-    assert!(reason.contains("version 1") && reason.contains("version 2"), "{reason}");
+    let (ours, theirs) = (format!("version {VERSION}"), format!("version {NEXT}"));
+    assert!(reason.contains(&ours) && reason.contains(&theirs), "{reason}");
 }
 
 #[tokio::test]
