@@ -234,6 +234,42 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn a_benchmark_counts_every_record_that_was_written_and_read() {
+    let data = data_dir();
+    let broker = Served::start(data.path());
+    let bench = |args: &[&str]| broker.json(&[&["bench"], args].concat());
+
+    let singly = ["--connections", "3", "--in-flight", "1", "--records", "100", "-p", "4"];
+    let report = bench(&[&["produce", "measured", "--warm-up", "50ms"], &singly[..]].concat());
+    assert_eq!((&report["connections"], &report["records"]), (&3.into(), &100.into()));
+    let paced = ["--rate", "500", "--records", "50", "--round-robin", "--record-size", "2KiB"];
+    let report = bench(&[&["produce", "measured"], &paced[..]].concat());
+    assert_eq!((&report["records"], &report["bytes"]), (&50.into(), &(50 * 2048).into()));
+
+    let held = bench(&["consume", "measured", "--connections", "4"])["records"].as_u64();
+    assert!(held.is_some_and(|held| held >= 150), "{held:?}");
+    let caught_up = bench(&[
+        "catch-up",
+        "measured",
+        "--backlog",
+        "100KiB",
+        "--alone",
+        "100ms",
+        "--rate",
+        "200",
+    ]);
+    let read = caught_up["read"]["records"].as_u64();
+    assert!(read >= held.map(|held| held + 100), "{held:?} and then 100 more: {caught_up}");
+    for phase in ["latency_ms_alone", "latency_ms_beside"] {
+        assert!(caught_up[phase]["p99"].as_f64().is_some_and(|ms| ms > 0.0), "{caught_up}");
+    }
+
+    let (code, said) = broker.fails(&["bench", "consume", "measured", "--connections", "5"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("4 partitions"), "{said}");
+}
+
+#[test]
 fn a_stopped_broker_leaves_a_log_that_verifies_and_damage_is_found() {
     let data = data_dir();
     let mut broker = Served::start(data.path());

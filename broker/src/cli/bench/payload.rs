@@ -1,9 +1,12 @@
 //! The bytes of benchmark records: random, so that neither a codec nor a cache gets them for
 //! nothing.
 
-/// Record bodies cut from a pool of random bytes, which is drawn once.
+use std::rc::Rc;
+
+/// Record bodies cut from a pool of random bytes, which is drawn once for each thread.
+#[derive(Clone)]
 pub(super) struct Payload {
-    pool: Vec<u8>,
+    pool: Rc<[u8]>,
     size: usize,
     at: usize,
 }
@@ -28,6 +31,11 @@ impl Payload {
         Payload { pool, size, at: 0 }
     }
 
+    /// Another one over the same pool, which cuts elsewhere.
+    pub(super) fn beginning_at(&self, number: usize) -> Self {
+        Payload { at: number.wrapping_mul(STEP * 5) % POOL_BYTES, ..self.clone() }
+    }
+
     pub(super) fn next(&mut self) -> &[u8] {
         self.at = (self.at + STEP) % POOL_BYTES;
         self.pool.get(self.at..self.at + self.size).unwrap_or_default()
@@ -45,6 +53,7 @@ mod tests {
         assert_eq!(first.len(), 100);
         assert!((0..100_000).all(|_| payload.next().len() == 100));
         assert_ne!(payload.next(), first);
+        assert_ne!(payload.beginning_at(1).next(), payload.beginning_at(2).next());
         assert_eq!(Payload::new(0, 1).next(), b"");
     }
 }
