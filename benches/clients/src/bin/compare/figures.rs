@@ -1,14 +1,15 @@
 //! From measurements to ratios: what each figure is called, what it should be, and what came of it.
 //!
 //! A pair is one measurement of ours and one of theirs right after it; the ratio is taken within
-//! the pair, so that what the machine does meanwhile touches both alike.
+//! the pair, so that what the machine does meanwhile touches both alike. Where there is no rival, a
+//! pair is ours alone, and it is the value itself that has an aim.
 
 use std::collections::BTreeMap;
 
 /// What one measurement of one broker yielded, by the figures' keys.
 pub(crate) type Measured = BTreeMap<&'static str, f64>;
 
-/// What the ratio of ours to theirs should be.
+/// What the ratio of ours to theirs should be, or, where there are no others, ours.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Aim {
     AtLeast(f64),
@@ -64,56 +65,65 @@ impl Figure {
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) ours: Measured,
-    pub(crate) theirs: Measured,
+    /// None where there is no rival.
+    pub(crate) theirs: Option<Measured>,
 }
 
 /// A figure over all pairs.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) figure: Figure,
-    /// Medians.
+    /// The median.
     pub(crate) ours: f64,
-    pub(crate) theirs: f64,
-    /// Ours by theirs within each pair, sorted; empty if some pair of values has no ratio.
-    pub(crate) ratios: Vec<f64>,
+    /// The median, if there is a rival.
+    pub(crate) theirs: Option<f64>,
+    /// What the aim is about, sorted: ours by theirs within each pair, or ours where there is no
+    /// rival. Empty if some pair of values has no ratio.
+    pub(crate) judged: Vec<f64>,
 }
 
 impl Outcome {
     /// None if it was not measured in every pair.
     pub(crate) fn of(figure: Figure, pairs: &[Pair]) -> Option<Self> {
-        let of_all = |side: fn(&Pair) -> &Measured| -> Option<Vec<f64>> {
-            pairs.iter().map(|pair| side(pair).get(figure.key).copied()).collect()
+        let get = |measured: &Measured| measured.get(figure.key).copied();
+        let ours: Vec<f64> = pairs.iter().map(|pair| get(&pair.ours)).collect::<Option<_>>()?;
+        let rivals: Vec<&Measured> = pairs.iter().filter_map(|pair| pair.theirs.as_ref()).collect();
+        let (theirs, mut judged) = if rivals.is_empty() {
+            (None, ours.clone())
+        } else {
+            let theirs: Vec<f64> = rivals.into_iter().map(get).collect::<Option<_>>()?;
+            let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
+            (Some(median(theirs)?), ratios)
         };
-        let (ours, theirs) = (of_all(|pair| &pair.ours)?, of_all(|pair| &pair.theirs)?);
-        let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs);
-        let mut ratios: Vec<f64> = ratios.collect();
-        if !ratios.iter().all(|ratio| ratio.is_finite()) {
-            ratios.clear();
+        if !judged.iter().all(|value| value.is_finite()) {
+            judged.clear();
         }
-        ratios.sort_by(f64::total_cmp);
-        Some(Outcome { figure, ours: median(ours)?, theirs: median(theirs)?, ratios })
+        judged.sort_by(f64::total_cmp);
+        Some(Outcome { figure, ours: median(ours)?, theirs, judged })
     }
 
-    pub(crate) fn ratio(&self) -> Option<f64> {
-        median(self.ratios.clone())
+    /// The ratio, or ours where there is no rival.
+    pub(crate) fn judged(&self) -> Option<f64> {
+        median(self.judged.clone())
     }
 
-    /// The ratio and, in parentheses, the least and the greatest of any pair.
-    pub(crate) fn ratio_text(&self) -> String {
-        let (Some(ratio), Some(least), Some(most)) =
-            (self.ratio(), self.ratios.first(), self.ratios.last())
+    /// What is judged and, in parentheses, the least and the greatest of any pair.
+    pub(crate) fn judged_text(&self) -> String {
+        let (Some(median), Some(least), Some(most)) =
+            (self.judged(), self.judged.first(), self.judged.last())
         else {
             return "–".to_owned();
         };
-        if self.ratios.len() == 1 {
-            return ratio_text(ratio);
+        let text = if self.theirs.is_some() { ratio_text } else { value_text };
+        if self.judged.len() == 1 {
+            return text(median);
         }
-        format!("{} ({}–{})", ratio_text(ratio), ratio_text(*least), ratio_text(*most))
+        format!("{} ({}–{})", text(median), text(*least), text(*most))
     }
 
-    /// Whether the median ratio is what it should be.
+    /// Whether the median is what it should be.
     pub(crate) fn is_met(&self) -> Option<bool> {
-        Some(self.figure.aim?.is_met_by(self.ratio()?))
+        Some(self.figure.aim?.is_met_by(self.judged()?))
     }
 
     pub(crate) fn met_text(&self) -> &'static str {
@@ -169,7 +179,8 @@ mod tests {
     use super::*;
 
     fn pair(ours: f64, theirs: f64) -> Pair {
-        Pair { ours: Measured::from([("it", ours)]), theirs: Measured::from([("it", theirs)]) }
+        let theirs = Some(Measured::from([("it", theirs)]));
+        Pair { ours: Measured::from([("it", ours)]), theirs }
     }
 
     #[test]
@@ -178,17 +189,27 @@ mod tests {
         let pairs = [pair(60.0, 30.0), pair(64.0, 16.0), pair(30.0, 15.0)];
         let outcome = Outcome::of(Figure::at_least("it", "it", 2.5), &pairs);
         let outcome = outcome.expect("every pair has it");
-        assert_eq!(outcome.ratios, [2.0, 2.0, 4.0]);
-        assert_eq!(outcome.ratio(), Some(2.0));
+        assert_eq!(outcome.judged, [2.0, 2.0, 4.0]);
+        assert_eq!(outcome.judged(), Some(2.0));
         assert_eq!(outcome.is_met(), Some(false));
-        assert_eq!(outcome.ratio_text(), "2.00 (2.00–4.00)");
+        assert_eq!(outcome.judged_text(), "2.00 (2.00–4.00)");
     }
 
     #[test]
     fn what_is_missing_on_one_side_is_no_outcome() {
         let mut lacking = pair(1.0, 1.0);
-        lacking.theirs.clear();
+        lacking.theirs = Some(Measured::new());
         assert!(Outcome::of(Figure::plain("it", "it"), &[pair(1.0, 1.0), lacking]).is_none());
+    }
+
+    #[test]
+    fn without_a_rival_the_value_itself_is_judged() {
+        let alone = |ours| Pair { ours: Measured::from([("it", ours)]), theirs: None };
+        let pairs = [alone(0.4), alone(0.8), alone(0.5)];
+        let outcome = Outcome::of(Figure::at_most("it", "it", 0.6), &pairs);
+        let outcome = outcome.expect("every pair has it");
+        assert_eq!((outcome.is_met(), outcome.theirs), (Some(true), None));
+        assert_eq!(outcome.judged_text(), "0.500 (0.400–0.800)");
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! `cargo build --release -p thalweg`; needs Maven and Java 17, and root for the cold reads. What
 //! it measures is in `scenarios/`, what it compares with in `peers/`, what it writes in `report`.
 
+mod brokers;
 mod device;
 mod figures;
+mod java;
 mod librdkafka;
 mod load;
 mod machine;
@@ -27,7 +29,7 @@ use clap::Parser;
 
 use crate::device::Device;
 use crate::figures::Pair;
-use crate::peers::{Peers, Places};
+use crate::peers::{Peers, Places, Rival};
 use crate::report::{Finished, Report};
 use crate::scenarios::{Scenario, Setting};
 use crate::stage::Sizes;
@@ -38,6 +40,9 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// Compares Thalweg with Apache Kafka on this machine.
 #[derive(Parser)]
 struct Arguments {
+    /// The broker to compare with.
+    #[arg(long, value_enum, default_value_t = Rival::Kafka)]
+    peer: Rival,
     /// Only these scenarios, by number.
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     scenario: Vec<u32>,
@@ -105,12 +110,12 @@ fn main() -> Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     let thalweg = or(&arguments.thalweg, "target/release/thalweg");
-    let peers = Peers::prepare(&Places { thalweg, peers, cache })?;
+    let peers = Peers::prepare(arguments.peer, &Places { thalweg, peers, cache })?;
 
     let machine = machine::describe(&dir, &repository);
     let sizes = arguments.sizes();
     let estimate: f64 = scenarios.iter().map(|it| it.seconds(&sizes)).sum();
-    let minutes = estimate * 2.0 * arguments.pairs as f64 / 60.0;
+    let minutes = estimate * arguments.pairs as f64 / 60.0;
     eprintln!("{}\nthis takes about {minutes:.1} minutes", machine.join("\n"));
     device::warm_memory(&dir, (arguments.warm * 1e9) as u64)?;
     let began = Instant::now();
@@ -161,7 +166,8 @@ fn measure_all(
         eprintln!("flushes cannot be counted on this disk, so they are not checked");
     }
     let sizes = arguments.sizes();
-    let setting = Setting { dir, device: device.as_ref(), sizes, runtime: &runtime };
+    let java = &peers.java;
+    let setting = Setting { dir, device: device.as_ref(), sizes, runtime: &runtime, java };
     let mut finished = Vec::new();
     for scenario in scenarios {
         let pairs = measure(scenario, arguments.pairs, &setting, peers);
@@ -188,10 +194,12 @@ fn measure(
             device::sync()?;
             measured.with_context(|| peer.name())
         };
-        let pair = of(&*peers.ours).and_then(|ours| Ok((ours, of(&*peers.theirs)?)));
+        let pair = of(&*peers.ours).and_then(|ours| {
+            let theirs = scenario.has_rival.then(|| of(&*peers.theirs)).transpose()?;
+            Ok(Pair { ours, theirs })
+        });
         eprintln!(", {:.0} s", began.elapsed().as_secs_f64());
-        let (ours, theirs) = pair?;
-        pairs.push(Pair { ours, theirs });
+        pairs.push(pair?);
     }
     Ok(pairs)
 }

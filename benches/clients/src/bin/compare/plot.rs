@@ -62,18 +62,18 @@ fn figure(out: &mut String, axis: &Axis, y: f64, outcome: &Outcome) {
         Some(false) => "#c0392b",
         None => "#34608c",
     };
-    for ratio in &outcome.ratios {
+    for ratio in &outcome.judged {
         let x = axis.x(*ratio);
         let _ = writeln!(
             out,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\" opacity=\"0.5\"/>"
         );
     }
-    if let Some(ratio) = outcome.ratio() {
+    if let Some(ratio) = outcome.judged() {
         let x = axis.x(ratio);
         line(out, (x, y - 9.0), (x, y + 9.0), colour, 3.0);
     }
-    text(out, (WIDTH - RIGHT + 8.0, y + 4.0), "start", &outcome.ratio_text());
+    text(out, (WIDTH - RIGHT + 8.0, y + 4.0), "start", &outcome.judged_text());
 }
 
 /// A logarithmic axis.
@@ -86,7 +86,7 @@ impl Axis {
     /// Wide enough for every ratio, every aim, and equality.
     fn over(outcomes: &[Outcome]) -> Self {
         let bounds = outcomes.iter().filter_map(|it| it.figure.aim).map(Aim::bound);
-        let ratios = outcomes.iter().flat_map(|it| it.ratios.iter().copied());
+        let ratios = outcomes.iter().flat_map(|it| it.judged.iter().copied());
         let (mut least, mut most) = (0.5_f64, 2.0_f64);
         for value in ratios.chain(bounds).filter(|it| *it > 0.0) {
             (least, most) = (least.min(value), most.max(value));

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::AddAssign;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -37,6 +38,14 @@ impl Usage {
     }
 }
 
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Usage) {
+        self.user += other.user;
+        self.system += other.system;
+        self.disk_bytes += other.disk_bytes;
+    }
+}
+
 /// A running broker.
 #[derive(Debug)]
 pub(crate) struct BrokerProcess {
@@ -55,8 +64,8 @@ impl BrokerProcess {
         Ok(BrokerProcess { child, address, began })
     }
 
-    pub(crate) fn bootstrap(&self) -> String {
-        self.address.to_string()
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// When it was started.
@@ -118,9 +127,11 @@ impl Drop for BrokerProcess {
     }
 }
 
-/// An address on loopback that nobody listens on now.
-pub(crate) fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+/// So many addresses on loopback that nobody listens on now, all different.
+pub(crate) fn free_addresses(count: usize) -> Result<Vec<SocketAddr>> {
+    let bind = |_| TcpListener::bind(("127.0.0.1", 0));
+    let listeners = (0..count).map(bind).collect::<Result<Vec<_>, _>>()?;
+    Ok(listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
 }
 
 /// The number after `name` at the start of a line.

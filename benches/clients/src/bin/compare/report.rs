@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::figures::{Aim, Outcome, Pair, value_text};
+use crate::java;
 use crate::librdkafka::PRODUCER_SETTINGS;
 use crate::peers::{Peer, Peers};
 use crate::plot;
@@ -45,7 +46,8 @@ impl Report<'_> {
         let (ours, theirs) = (titled(&*self.peers.ours), titled(&*self.peers.theirs));
         for finished in self.finished {
             let outcomes = finished.outcomes();
-            if !outcomes.is_empty() {
+            // Without a rival there are no ratios to draw.
+            if finished.scenario.has_rival && !outcomes.is_empty() {
                 let Scenario { number, title, .. } = finished.scenario;
                 let title = format!("{number}. {title}");
                 let picture = plot::svg(&title, (&ours, &theirs), &outcomes);
@@ -58,7 +60,7 @@ impl Report<'_> {
     }
 
     fn results(&self) -> String {
-        let Peers { ours, theirs } = self.peers;
+        let Peers { ours, theirs, .. } = self.peers;
         let mut lines = vec![
             format!("# {} beside {}", titled(&**ours), titled(&**theirs)),
             String::new(),
@@ -83,12 +85,15 @@ impl Report<'_> {
     fn method(&self) -> Vec<String> {
         let settings: Vec<String> =
             PRODUCER_SETTINGS.iter().map(|(key, value)| format!("`{key}={value}`")).collect();
+        let java: Vec<String> =
+            java::PRODUCER_SETTINGS.iter().map(|(key, value)| format!("`{key}={value}`")).collect();
         let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
         let lines = [
             format!(
                 "- Pairs: {}. Each measures {} and then {}, one at a time, in new data directories \
                  on the same disk. The ratio is taken within a pair; given are the median of the \
-                 pairs' ratios and, in parentheses, the least and the greatest. Values are medians.",
+                 pairs' ratios and, in parentheses, the least and the greatest. Values are medians. \
+                 Where there is no rival, the aim is for the value itself.",
                 self.pairs,
                 self.peers.ours.name(),
                 self.peers.theirs.name()
@@ -101,12 +106,17 @@ impl Report<'_> {
                 settings.join(" and ")
             ),
             format!(
+                "- Java's clients are Kafka's own `ProducerPerformance` and `ConsumerPerformance`, \
+                 in a JVM that has compiled nothing yet, with {} and otherwise their defaults.",
+                java.join(" and ")
+            ),
+            format!(
                 "- Each load goes on for {:?}, after the same load has warmed up broker and JIT \
                  for {:?}. Page cache is written and given back once before everything, and \
                  dirty pages are written back between loads.",
                 self.sizes.time, self.sizes.warm_up
             ),
-            "- CPU is the broker process's, from `/proc/PID/stat`, with its ended children; what \
+            "- CPU is the broker processes', from `/proc/PID/stat`, with their ended children; what \
              the kernel's own threads write back later is nobody's. Bytes to disk are \
              `write_bytes` of `/proc/PID/io`, RSS is `VmRSS` and `VmHWM`. GB and MB are powers of \
              ten, of record values."
@@ -132,8 +142,10 @@ impl Report<'_> {
         for outcome in finished.outcomes() {
             lines.push(row(outcome.figure.name, &outcome));
         }
-        let picture = picture_name(finished.scenario);
-        lines.extend([String::new(), format!("![{title}]({picture})")]);
+        if finished.scenario.has_rival {
+            let picture = picture_name(finished.scenario);
+            lines.extend([String::new(), format!("![{title}]({picture})")]);
+        }
         lines
     }
 
@@ -172,8 +184,8 @@ impl Report<'_> {
                     "name": outcome.figure.name,
                     "ours": outcome.ours,
                     "theirs": outcome.theirs,
-                    "ratio": outcome.ratio(),
-                    "ratios": outcome.ratios,
+                    "judged": outcome.judged(),
+                    "of_pairs": outcome.judged,
                     "aim": outcome.figure.aim.map(Aim::text),
                     "met": outcome.is_met(),
                 })
@@ -208,8 +220,8 @@ fn row(name: &str, outcome: &Outcome) -> String {
     format!(
         "| {name} | {} | {} | {} | {} | {} |",
         value_text(outcome.ours),
-        value_text(outcome.theirs),
-        outcome.ratio_text(),
+        outcome.theirs.map(value_text).unwrap_or_default(),
+        outcome.judged_text(),
         outcome.figure.aim.map(Aim::text).unwrap_or_default(),
         outcome.met_text(),
     )

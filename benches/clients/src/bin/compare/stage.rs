@@ -1,5 +1,5 @@
-//! One broker under measurement: started in an empty directory, with nothing else of ours running,
-//! and gone with its data when it has been measured.
+//! One broker, or a cluster of them, under measurement: started in an empty directory, with nothing
+//! else of ours running, and gone with its data when it has been measured.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,8 +13,9 @@ use crate::device::{self, Device};
 use crate::figures::Measured;
 use crate::load::{Done, Load};
 use crate::peers::{Durability, Peer};
-use crate::process::{BrokerProcess, Usage};
-use crate::{librdkafka, topic};
+use crate::process::Usage;
+use crate::topic::{self, Plan};
+use crate::{brokers::Brokers, librdkafka};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
@@ -33,32 +34,43 @@ const PROBES: u64 = 20;
 /// What a measurement of one broker works with. Fields are dropped in this order.
 pub(crate) struct Stage<'a> {
     pub(crate) client: Client,
-    pub(crate) broker: BrokerProcess,
+    pub(crate) brokers: Brokers,
     _dir: TempDir,
     pub(crate) peer: &'a dyn Peer,
     pub(crate) durability: Durability,
+    /// Of each partition.
+    replicas: i16,
     pub(crate) sizes: Sizes,
     pub(crate) runtime: &'a Runtime,
 }
 
 impl<'a> Stage<'a> {
-    /// Starts the broker and waits until it answers.
+    /// Starts so many brokers, as one cluster, and waits until they answer. Every partition will
+    /// have a replica on each.
     pub(crate) fn set(
         peer: &'a dyn Peer,
+        count: u8,
         durability: Durability,
         dir: &Path,
         sizes: Sizes,
         runtime: &'a Runtime,
     ) -> Result<Self> {
         let dir = tempfile::tempdir_in(dir)?;
-        let mut broker = peer.start(dir.path(), durability)?;
-        let client = runtime.block_on(topic::connect(&mut broker))?;
-        Ok(Stage { client, broker, _dir: dir, peer, durability, sizes, runtime })
+        let mut brokers = Brokers::of(peer.start(dir.path(), count, durability)?);
+        let client = runtime.block_on(topic::connect(&mut brokers))?;
+        let replicas = i16::from(count);
+        Ok(Stage { client, brokers, _dir: dir, peer, durability, replicas, sizes, runtime })
+    }
+
+    /// A topic to create.
+    pub(crate) fn plan<'p>(&self, name: &'p str, partitions: i32) -> Plan<'p> {
+        let Stage { replicas, durability, .. } = *self;
+        Plan { name, partitions, replicas, durability }
     }
 
     pub(crate) fn create(&self, name: &str, partitions: i32) -> Result<()> {
-        let create = topic::create(&self.client, self.peer, name, partitions, self.durability);
-        self.runtime.block_on(create)
+        let plan = self.plan(name, partitions);
+        self.runtime.block_on(topic::create(&self.client, self.peer, &plan))
     }
 
     /// For as long as every load goes on, without an end by volume.
@@ -96,9 +108,9 @@ impl<'a> Stage<'a> {
 
     /// Does the work, and says what it took the broker.
     pub(crate) fn measured<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
-        let before = self.broker.usage()?;
+        let before = self.brokers.usage()?;
         let done = work()?;
-        Ok((done, self.broker.usage()?.since(before)))
+        Ok((done, self.brokers.usage()?.since(before)))
     }
 
     /// Ends with an error unless the disk is told to flush for every record written by itself.

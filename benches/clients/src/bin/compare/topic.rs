@@ -10,19 +10,19 @@ use thalweg_client::admin::{Config, ConfigResource, NewTopic};
 use thalweg_client::protocol::ErrorCode;
 use thalweg_client::{Client, Isolation, OffsetAt, Record, TopicPartition};
 
+use crate::brokers::Brokers;
 use crate::peers::{Durability, Peer};
-use crate::process::BrokerProcess;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Waits until the broker answers, with as little delay as a client can have.
-pub(crate) async fn connect(broker: &mut BrokerProcess) -> Result<Client> {
+pub(crate) async fn connect(brokers: &mut Brokers) -> Result<Client> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        broker.ensure_runs()?;
-        if tokio::net::TcpStream::connect(broker.bootstrap()).await.is_ok() {
-            let client = Client::builder(&broker.bootstrap())
+        brokers.ensure_run()?;
+        if all_listen(brokers).await {
+            let client = Client::builder(&brokers.bootstrap())
                 .retry_backoff(PAUSE, 5 * PAUSE)
                 .reconnect_backoff(PAUSE, 5 * PAUSE);
             if let Ok(client) = client.connect().await {
@@ -34,16 +34,29 @@ pub(crate) async fn connect(broker: &mut BrokerProcess) -> Result<Client> {
     }
 }
 
+async fn all_listen(brokers: &Brokers) -> bool {
+    for address in brokers.addresses() {
+        if tokio::net::TcpStream::connect(address).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// A topic to create.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) partitions: i32,
+    pub(crate) replicas: i16,
+    pub(crate) durability: Durability,
+}
+
 /// Creates a topic as soon as the broker can, waits until all of it is there, and checks that it
 /// flushes as asked.
-pub(crate) async fn create(
-    client: &Client,
-    peer: &dyn Peer,
-    name: &str,
-    partitions: i32,
-    durability: Durability,
-) -> Result<()> {
-    request(client, peer, name, partitions, durability).await?;
+pub(crate) async fn create(client: &Client, peer: &dyn Peer, plan: &Plan<'_>) -> Result<()> {
+    let Plan { name, partitions, durability, .. } = *plan;
+    request(client, peer, plan).await?;
     let deadline = Instant::now() + PATIENCE;
     let described = loop {
         match described(client, name, partitions).await {
@@ -61,14 +74,9 @@ pub(crate) async fn create(
 }
 
 /// Creates a topic as soon as the broker can.
-pub(crate) async fn request(
-    client: &Client,
-    peer: &dyn Peer,
-    name: &str,
-    partitions: i32,
-    durability: Durability,
-) -> Result<()> {
-    let mut new = NewTopic::named(name).partitions(partitions).replication_factor(1);
+pub(crate) async fn request(client: &Client, peer: &dyn Peer, plan: &Plan<'_>) -> Result<()> {
+    let Plan { name, partitions, replicas, durability } = *plan;
+    let mut new = NewTopic::named(name).partitions(partitions).replication_factor(replicas);
     for (key, value) in peer.topic_configs(durability) {
         new = new.config(key, value);
     }

@@ -1,6 +1,6 @@
 //! The brokers that are compared: how each is started, and how it is told when to flush.
 //!
-//! One file per broker. A further one implements [`Peer`] and joins [`Peers::prepare`].
+//! One file per broker. A further one implements [`Peer`] and joins [`Rival`].
 
 mod kafka;
 mod thalweg;
@@ -8,7 +8,9 @@ mod thalweg;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap::ValueEnum;
 
+use crate::java::JavaTools;
 use crate::process::BrokerProcess;
 
 /// What an acknowledgement means.
@@ -31,9 +33,9 @@ pub(crate) trait Peer {
     /// Everything that is set, and how it is run, for the report.
     fn settings(&self) -> Vec<String>;
 
-    /// Starts it on loopback with an empty data directory below `dir`, which exists. It need not
-    /// be ready when this returns.
-    fn start(&self, dir: &Path, durability: Durability) -> Result<BrokerProcess>;
+    /// Starts so many brokers on loopback, one cluster if there are several, each with an empty
+    /// data directory below `dir`, which exists. They need not be ready when this returns.
+    fn start(&self, dir: &Path, count: u8, durability: Durability) -> Result<Vec<BrokerProcess>>;
 
     /// What an acknowledgement means when nothing is set.
     fn default_durability(&self) -> Durability;
@@ -52,18 +54,29 @@ pub(crate) struct Places {
     pub(crate) cache: PathBuf,
 }
 
+/// The brokers that ours can be compared with.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Rival {
+    Kafka,
+}
+
 /// Ours, and the one it is compared with.
 pub(crate) struct Peers {
     pub(crate) ours: Box<dyn Peer>,
     pub(crate) theirs: Box<dyn Peer>,
+    /// Java's clients, which come with Kafka, whoever the rival is.
+    pub(crate) java: JavaTools,
 }
 
 impl Peers {
     /// Finds, or fetches, all that is needed to start them.
-    pub(crate) fn prepare(places: &Places) -> Result<Self> {
-        Ok(Peers {
-            ours: Box::new(thalweg::Thalweg::at(&places.thalweg)?),
-            theirs: Box::new(kafka::Kafka::install(&places.peers.join("kafka"), &places.cache)?),
-        })
+    pub(crate) fn prepare(rival: Rival, places: &Places) -> Result<Self> {
+        let kafka = kafka::Kafka::install(&places.peers.join("kafka"), &places.cache)?;
+        let java = JavaTools::new(kafka.class_path());
+        let ours = Box::new(thalweg::Thalweg::at(&places.thalweg)?);
+        let theirs = match rival {
+            Rival::Kafka => Box::new(kafka),
+        };
+        Ok(Peers { ours, theirs, java })
     }
 }

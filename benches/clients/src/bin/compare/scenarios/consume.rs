@@ -34,15 +34,17 @@ pub(super) const SCENARIO: Scenario = Scenario {
         Figure::at_most("beside_p99_ms", "producer's p99 during the cold read, ms", 1.0),
         Figure::plain("client_mb_s", "warm with thalweg-client: MB/s"),
         Figure::plain("client_cpu_s_gb", "warm with thalweg-client: broker CPU, s/GB"),
+        Figure::plain("java_mb_s", "warm with Java's consumer: MB/s"),
     ],
     loads: (1.0, 1.0),
-    overhead: 16.0,
+    overhead: 19.0,
+    has_rival: true,
     measure,
 };
 
 fn measure(setting: &Setting<'_>, peer: &dyn Peer) -> Result<Measured> {
     let stage = setting.stage(peer, Durability::PageCache)?;
-    let bootstrap = stage.broker.bootstrap();
+    let bootstrap = stage.brokers.bootstrap();
     let mut load = stage.load(&bootstrap, "read", PARTITIONS, RECORD_BYTES);
     load.bytes_max = setting.sizes.dataset_bytes;
     load.time = Duration::from_secs(120);
@@ -68,6 +70,8 @@ fn measure(setting: &Setting<'_>, peer: &dyn Peer) -> Result<Measured> {
     let (warm, usage) = stage.measured(work)?;
     measured.insert("client_mb_s", warm.megabytes_per_second(RECORD_BYTES));
     measured.insert("client_cpu_s_gb", usage.cpu() / gigabytes);
+    let by_java = setting.java.consume(&load, written.records)?;
+    measured.insert("java_mb_s", by_java.megabytes_per_second(RECORD_BYTES));
     Ok(measured)
 }
 

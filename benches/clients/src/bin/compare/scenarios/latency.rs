@@ -29,6 +29,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     ],
     loads: (1.0, 1.0),
     overhead: 2.5,
+    has_rival: true,
     measure,
 };
 
@@ -36,7 +37,7 @@ fn measure(setting: &Setting<'_>, peer: &dyn Peer) -> Result<Measured> {
     let stage = setting.stage(peer, peer.default_durability())?;
     stage.ensure_flushes(setting.device)?;
     stage.create("paced", PARTITIONS)?;
-    let bootstrap = stage.broker.bootstrap();
+    let bootstrap = stage.brokers.bootstrap();
     let time: Duration = stage.sizes.time;
     let pace = Pace {
         bootstrap: &bootstrap,

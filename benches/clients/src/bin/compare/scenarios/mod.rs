@@ -4,8 +4,10 @@ mod consume;
 mod latency;
 mod partitions;
 mod produce;
+mod replicated;
 mod small;
 mod start;
+mod unrivalled;
 
 use std::path::Path;
 
@@ -14,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::device::Device;
 use crate::figures::{Figure, Measured};
+use crate::java::JavaTools;
 use crate::peers::{Durability, Peer};
 use crate::stage::{Sizes, Stage};
 
@@ -28,11 +31,13 @@ pub(crate) struct Scenario {
     pub(crate) loads: (f64, f64),
     /// How many seconds all else takes, on average over the brokers.
     pub(crate) overhead: f64,
+    /// Whether a rival is measured too. If not, aims are bounds for ours itself.
+    pub(crate) has_rival: bool,
     pub(crate) measure: fn(&Setting<'_>, &dyn Peer) -> Result<Measured>,
 }
 
 /// In this order they are run and reported.
-pub(crate) static ALL: [Scenario; 7] = [
+pub(crate) static ALL: [Scenario; 9] = [
     produce::PAGE_CACHE,
     produce::FLUSHED,
     small::SCENARIO,
@@ -40,14 +45,17 @@ pub(crate) static ALL: [Scenario; 7] = [
     latency::SCENARIO,
     partitions::SCENARIO,
     start::SCENARIO,
+    replicated::SCENARIO,
+    unrivalled::SCENARIO,
 ];
 
 impl Scenario {
-    /// About how many seconds one measurement of one broker takes.
+    /// About how many seconds a pair takes.
     pub(crate) fn seconds(&self, sizes: &Sizes) -> f64 {
         let (loads, warm_ups) = self.loads;
         let loads = loads * sizes.time.as_secs_f64();
-        loads + warm_ups * sizes.warm_up.as_secs_f64() + self.overhead
+        let of_one = loads + warm_ups * sizes.warm_up.as_secs_f64() + self.overhead;
+        if self.has_rival { of_one * 2.0 } else { of_one }
     }
 }
 
@@ -58,10 +66,15 @@ pub(crate) struct Setting<'a> {
     pub(crate) device: Option<&'a Device>,
     pub(crate) sizes: Sizes,
     pub(crate) runtime: &'a Runtime,
+    pub(crate) java: &'a JavaTools,
 }
 
 impl<'a> Setting<'a> {
     fn stage(&self, peer: &'a dyn Peer, durability: Durability) -> Result<Stage<'a>> {
-        Stage::set(peer, durability, self.dir, self.sizes, self.runtime)
+        self.cluster(peer, 1, durability)
+    }
+
+    fn cluster(&self, peer: &'a dyn Peer, count: u8, durability: Durability) -> Result<Stage<'a>> {
+        Stage::set(peer, count, durability, self.dir, self.sizes, self.runtime)
     }
 }

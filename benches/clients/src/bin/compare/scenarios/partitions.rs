@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::{Scenario, Setting};
 use crate::figures::{Figure, Measured};
 use crate::peers::{Durability, Peer};
+use crate::process::BrokerProcess;
 use crate::stage::produce_figures;
 use crate::{librdkafka, ours, topic};
 
@@ -28,20 +29,21 @@ pub(super) const SCENARIO: Scenario = Scenario {
     ],
     loads: (2.0, 1.0),
     overhead: 16.0,
+    has_rival: true,
     measure,
 };
 
 fn measure(setting: &Setting<'_>, peer: &dyn Peer) -> Result<Measured> {
     let stage = setting.stage(peer, Durability::Flushed)?;
     stage.ensure_flushes(setting.device)?;
-    let bootstrap = stage.broker.bootstrap();
+    let bootstrap = stage.brokers.bootstrap();
     // A further thousand partitions would count in the memory.
     stage.warm_up(&stage.load(&bootstrap, "", 50, RECORD_BYTES))?;
     let load = stage.load(&bootstrap, "spread", PARTITIONS, RECORD_BYTES);
     let (done, usage) = stage.written(&load, || librdkafka::produce(&load))?;
     let mut measured = produce_figures(done, usage, RECORD_BYTES);
-    measured.insert("peak_rss_mb", stage.broker.peak_rss_mb()?);
-    measured.insert("anonymous_mb", stage.broker.anonymous_mb()?);
+    measured.insert("peak_rss_mb", stage.brokers.memory_mb(BrokerProcess::peak_rss_mb)?);
+    measured.insert("anonymous_mb", stage.brokers.memory_mb(BrokerProcess::anonymous_mb)?);
     let (further, _) = stage.measured(|| stage.runtime.block_on(ours::produce(&load)))?;
     let records = done.records + further.records;
     let holds = topic::ensure_holds(&stage.client, load.topic, PARTITIONS, records);

@@ -25,23 +25,30 @@ pub(super) const SCENARIO: Scenario = Scenario {
         Figure::plain("mb_s", "throughput, MB/s"),
         Figure::plain("user_s_gb", "broker CPU, s/GB, user"),
         Figure::plain("system_s_gb", "broker CPU, s/GB, system"),
+        Figure::plain("java_mb_s", "throughput with Java's producer, MB/s"),
         Figure::at_least("single_s", "64 connections, librdkafka: requests/s", 3.0),
         Figure::plain("single_cpu", "… broker CPU, s per million requests"),
         Figure::at_least("client_single_s", "64 connections, thalweg-client: requests/s", 3.0),
         Figure::plain("client_single_cpu", "… broker CPU, s per million requests"),
     ],
-    loads: (3.0, 1.5),
+    loads: (4.5, 1.5),
     overhead: 3.5,
+    has_rival: true,
     measure,
 };
 
 fn measure(setting: &Setting<'_>, peer: &dyn Peer) -> Result<Measured> {
     let stage = setting.stage(peer, Durability::PageCache)?;
-    let bootstrap = stage.broker.bootstrap();
+    let bootstrap = stage.brokers.bootstrap();
     let load = stage.load(&bootstrap, "small", PARTITIONS, RECORD_BYTES);
     stage.warm_up(&load)?;
     let (done, usage) = stage.written(&load, || librdkafka::produce(&load))?;
     let mut measured = produce_figures(done, usage, RECORD_BYTES);
+    device::sync()?;
+    let records = done.records;
+    let load = stage.load(&bootstrap, "small-by-java", PARTITIONS, RECORD_BYTES);
+    let (done, _) = stage.written(&load, || setting.java.produce(&load, records))?;
+    measured.insert("java_mb_s", done.megabytes_per_second(RECORD_BYTES));
     device::sync()?;
 
     // What compiles as it runs has seen no single records yet.

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::{Scenario, Setting};
 use crate::figures::{Figure, Measured};
 use crate::peers::Peer;
+use crate::process::BrokerProcess;
 use crate::topic;
 
 const IDLE: Duration = Duration::from_secs(3);
@@ -24,21 +25,22 @@ pub(super) const SCENARIO: Scenario = Scenario {
     ],
     loads: (0.0, 0.0),
     overhead: 5.0,
+    has_rival: true,
     measure,
 };
 
 fn measure(setting: &Setting<'_>, peer: &dyn Peer) -> Result<Measured> {
     let stage = setting.stage(peer, peer.default_durability())?;
     stage.runtime.block_on(async {
-        topic::request(&stage.client, peer, "first", 1, stage.durability).await?;
+        topic::request(&stage.client, peer, &stage.plan("first", 1)).await?;
         topic::write_one(&stage.client, "first").await
     })?;
-    let first = stage.broker.began().elapsed();
-    let usage = stage.broker.usage()?;
+    let first = stage.brokers.began()?.elapsed();
+    let usage = stage.brokers.usage()?;
     std::thread::sleep(IDLE);
     Ok(Measured::from([
         ("first_ms", first.as_secs_f64() * 1e3),
         ("start_cpu_s", usage.cpu()),
-        ("idle_rss_mb", stage.broker.rss_mb()?),
+        ("idle_rss_mb", stage.brokers.memory_mb(BrokerProcess::rss_mb)?),
     ]))
 }
