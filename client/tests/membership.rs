@@ -3,6 +3,7 @@
 
 mod fake;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use fake::{FakeCluster, Fault, State};
@@ -12,17 +13,28 @@ use thalweg_client::{Client, GroupFault};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-async fn builder(cluster: &FakeCluster) -> GroupConsumerBuilder {
+/// A member that subscribes to nothing yet.
+async fn bare(cluster: &FakeCluster) -> GroupConsumerBuilder {
     let (min, max) = (Duration::from_millis(1), Duration::from_millis(10));
     let client = Client::builder(&cluster.bootstrap()).retry_backoff(min, max);
-    let client = client.unknown_topic_wait(Duration::from_millis(50)).connect().await.unwrap();
+    let client = client.unknown_topic_wait(Duration::from_millis(50));
+    let client = client.metadata_max_age(Duration::from_millis(20)).connect().await.unwrap();
     let records = client.consumer().max_wait(Duration::from_millis(10));
     records
         .group("g")
-        .subscribe(["t"])
         .heartbeat_interval(Duration::from_millis(5))
         .auto_offset_reset(OffsetReset::Earliest)
         .manual_commit()
+}
+
+async fn builder(cluster: &FakeCluster) -> GroupConsumerBuilder {
+    bare(cluster).await.subscribe(["t"])
+}
+
+fn topics(consumer: &Consumer) -> Vec<String> {
+    let assignment = consumer.assignment();
+    let topics: BTreeSet<String> = assignment.iter().map(|it| it.topic.to_string()).collect();
+    topics.into_iter().collect()
 }
 
 /// Lets a consumer follow its group until something is so.
@@ -88,4 +100,33 @@ async fn leaving_does_not_wait_for_a_coordinator_that_is_not_found() {
     let begun = Instant::now();
     tokio::time::timeout(LIMIT, consumer.close()).await.expect("it leaves all the same").unwrap();
     println!("left after {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_pattern_is_tried_by_the_member_itself_on_topics_as_they_come_and_go() {
+    let cluster = FakeCluster::start(1).await;
+    cluster.topic("orders.eu", 1);
+    cluster.topic("orders", 1);
+    cluster.topic("preorders.eu", 1);
+    let regex = bare(&cluster).await.subscribe_regex("orders[.].*|refunds");
+    let mut consumer = regex.subscribe(["orders"]).build();
+    drive(&mut consumer, |it| topics(it) == ["orders", "orders.eu"]).await;
+    cluster.topic("orders.us", 2);
+    drive(&mut consumer, |it| topics(it) == ["orders", "orders.eu", "orders.us"]).await;
+    cluster.state().topics.remove("orders.eu");
+    drive(&mut consumer, |it| topics(it) == ["orders", "orders.us"]).await;
+    consumer.subscribe(["preorders.eu"]).await;
+    drive(&mut consumer, |it| topics(it) == ["orders.us", "preorders.eu"]).await;
+}
+
+#[tokio::test]
+async fn what_is_no_pattern_is_an_error_for_good() {
+    let cluster = FakeCluster::start(1).await;
+    let mut consumer = bare(&cluster).await.subscribe_regex("orders(").build();
+    for _ in 0..2 {
+        let outcome = tokio::time::timeout(LIMIT, consumer.next()).await.expect("in time");
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains("no regular expression"), "{error}");
+    }
+    assert_eq!(count(&cluster.state(), ApiKey::JoinGroup), 0);
 }

@@ -59,6 +59,9 @@ fn hint(error: ErrorCode) -> &'static str {
         ErrorCode::InvalidSessionTimeout => {
             "; the brokers have group.min.session.timeout.ms and group.max.session.timeout.ms"
         }
+        ErrorCode::InvalidRegularExpression => {
+            "; the subscription is no regular expression in RE2's syntax, or too large a one"
+        }
         ErrorCode::FencedInstanceId => "; another member has the same group_instance_id",
         ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
             "; the member has been out of the group meanwhile"

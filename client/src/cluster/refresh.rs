@@ -20,6 +20,14 @@ const VERSION_MIN: i16 = 1;
 /// The first version in which a reading can refrain from creating topics.
 const VERSION_WITHOUT_CREATION: i16 = 4;
 
+/// What is known of a topic without asking about it.
+pub(crate) struct ListedTopic {
+    pub(crate) id: uuid::Uuid,
+    pub(crate) name: Arc<str>,
+    /// It is the cluster's own, such as where offsets are kept.
+    pub(crate) is_internal: bool,
+}
+
 impl Cluster {
     /// Reads metadata anew, or joins a reading under way. Each broker is tried once.
     ///
@@ -69,19 +77,17 @@ impl Cluster {
         }
     }
 
-    /// The names of all topics there are, by id.
+    /// All topics there are.
     ///
     /// Cancel-safe.
-    pub(crate) async fn names_of_all_topics(
-        &self,
-    ) -> Result<Vec<(uuid::Uuid, Arc<str>)>, RequestError> {
+    pub(crate) async fn list_topics(&self) -> Result<Vec<ListedTopic>, RequestError> {
         let connection = self.any::<MetadataRequest>().await?;
         let response = self.ask(connection.broker(), None).await?;
-        let named = response.topics.into_iter().filter_map(|topic| {
-            let name = topic.name.as_ref()?;
-            Some((topic.topic_id, Arc::from(name.as_str())))
+        let listed = response.topics.into_iter().filter_map(|topic| {
+            let name = Arc::from(topic.name.as_ref()?.as_str());
+            Some(ListedTopic { id: topic.topic_id, name, is_internal: topic.is_internal })
         });
-        Ok(named.collect())
+        Ok(listed.collect())
     }
 
     /// Creation is asked for only while a topic that may be created is not there, as the request

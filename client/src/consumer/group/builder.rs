@@ -89,11 +89,11 @@ impl GroupConsumerBuilder {
         self
     }
 
-    /// Reads all topics whose whole name matches the expression, also those that come later. The
-    /// coordinator reads it, in the syntax of RE2; so it needs [`GroupProtocol::Consumer`], which
-    /// this chooses.
+    /// Reads all topics whose whole name matches the expression too, also those that come later.
+    /// It is in the syntax of RE2. With [`GroupProtocol::Consumer`] the coordinator tries it on
+    /// the topics there are; with [`GroupProtocol::Classic`] each member does, as often as it reads
+    /// metadata, and leaves out the cluster's own topics.
     pub fn subscribe_regex(mut self, expression: &str) -> Self {
-        self.settings.protocol = GroupProtocol::Consumer;
         self.settings.regex = Some(KafkaStr::copied_from(expression));
         self
     }

@@ -208,7 +208,8 @@ impl Consumer {
         self.records.resume(partition)
     }
 
-    /// Subscribes to these topics instead of those before; the group rebalances.
+    /// Subscribes to these topics instead of those named before; the group rebalances. A regular
+    /// expression stays in force.
     ///
     /// Cancel-safe: it is done or not.
     pub async fn subscribe<T: AsRef<str>>(&self, topics: impl IntoIterator<Item = T>) {

@@ -154,9 +154,10 @@ async fn find_names(cluster: &Arc<Cluster>, ids: &[Uuid]) -> HashMap<Uuid, Arc<s
         if known.len() == ids.len() {
             return known;
         }
-        match cluster.names_of_all_topics().await {
+        match cluster.list_topics().await {
             Ok(all) => {
-                known.extend(all.into_iter().filter(|(id, _)| ids.contains(id)));
+                let named = all.into_iter().map(|topic| (topic.id, topic.name));
+                known.extend(named.filter(|(id, _)| ids.contains(id)));
                 return known;
             }
             Err(error) => tracing::debug!(%error, "the names of topics are not known yet"),

@@ -131,8 +131,9 @@ impl Member {
     }
 
     fn subscription(&self, assignor: Assignor, generation: i32) -> Bytes {
+        let topics = self.subscribed_topics();
         let subscription = ConsumerProtocolSubscription {
-            topics: self.topics.iter().map(|topic| KafkaStr::copied_from(topic)).collect(),
+            topics: topics.iter().map(|topic| KafkaStr::copied_from(topic)).collect(),
             user_data: assignor.user_data(generation),
             owned_partitions: topics_of(&self.owned),
             generation_id: generation,

@@ -8,6 +8,7 @@
 mod epoch;
 mod join;
 mod lead;
+mod pattern;
 mod pulse;
 mod takeover;
 
@@ -16,21 +17,22 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thalweg_protocol::KafkaStr;
 use thalweg_protocol::messages::LeaveGroupRequest;
 use thalweg_protocol::messages::leave_group::MemberIdentity;
+use thalweg_protocol::{ErrorCode, KafkaStr};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
 use self::epoch::Target;
 use self::lead::Led;
+use self::pattern::Pattern;
 use self::pulse::Pulse;
 use super::assignor::Assignor;
 use super::builder::GroupProtocol;
 use super::shared::Shared;
 use super::step::Step;
-use crate::cluster::{GroupError, Metadata, Pool};
+use crate::cluster::{GroupError, GroupFault, Metadata, Pool};
 use crate::topic_partition::TopicPartition;
 
 /// What the consumer wants of its member task. When nobody can command it any more, it leaves.
@@ -61,7 +63,10 @@ pub(super) struct Member {
     /// Connections of its own: joining blocks whatever is behind it.
     pool: Arc<Pool>,
     metadata: watch::Receiver<Arc<Metadata>>,
+    /// Those that it subscribes to by name.
     topics: Vec<Arc<str>>,
+    /// By what it finds further ones itself, where that is not the coordinator's business.
+    pattern: Option<Pattern>,
     commands: mpsc::Receiver<Command>,
     steps: mpsc::Sender<Step>,
     pulse: Pulse,
@@ -93,6 +98,7 @@ impl Member {
             shared,
             pool,
             topics,
+            pattern: None,
             commands,
             steps,
             owned: BTreeSet::new(),
@@ -107,6 +113,10 @@ impl Member {
     /// Lives until it leaves or fails.
     pub(super) async fn run(mut self) {
         let group = self.shared.group.clone();
+        if let Err(error) = self.compile_pattern() {
+            let _ = self.steps.send(Step::Fail(error)).await;
+            return;
+        }
         loop {
             let Err(mut turn) = match self.shared.settings.protocol {
                 GroupProtocol::Classic => self.round().await,
@@ -137,6 +147,25 @@ impl Member {
                 }
             }
         }
+    }
+
+    fn compile_pattern(&mut self) -> Result<(), GroupError> {
+        let settings = &self.shared.settings;
+        if let (GroupProtocol::Classic, Some(regex)) = (settings.protocol, &settings.regex) {
+            let pattern = Pattern::compile(regex).map_err(|_| {
+                let fault = GroupFault::Refused(ErrorCode::InvalidRegularExpression);
+                GroupError::new(&self.shared.group, None, fault)
+            });
+            self.pattern = Some(pattern?);
+        }
+        Ok(())
+    }
+
+    /// The topics that it subscribes to, by name and as far as it has found them itself.
+    fn subscribed_topics(&self) -> Vec<Arc<str>> {
+        let found = self.pattern.iter().flat_map(Pattern::matches);
+        let found = found.filter(|topic| !self.topics.contains(topic));
+        self.topics.iter().chain(found).cloned().collect()
     }
 
     /// One classic generation, from joining to the next rebalance.
@@ -173,7 +202,8 @@ impl Member {
     async fn know_topics(&mut self) -> Result<(), Turn> {
         let cluster = self.shared.cluster.clone();
         loop {
-            let asked = self.topics.clone();
+            self.find_topics().await?;
+            let asked = self.subscribed_topics();
             asked.iter().for_each(|topic| cluster.keep_interest(topic));
             if asked.iter().all(|topic| cluster.known_topic(topic).is_some()) {
                 return Ok(());
@@ -185,9 +215,22 @@ impl Member {
                 Err(turn) => return Err(turn),
             }
             // If nobody answers, joining will meet the same trouble, and has the patience.
-            if self.topics == asked {
+            if self.subscribed_topics() == asked {
                 return Ok(());
             }
+        }
+    }
+
+    /// Tries the pattern, if there is one, on the topics there are. Whoever cannot tell which there
+    /// are goes on with those found before, and tries again soon.
+    async fn find_topics(&mut self) -> Result<(), Turn> {
+        let Some(mut pattern) = self.pattern.take() else { return Ok(()) };
+        let cluster = self.shared.cluster.clone();
+        let looked = self.unless_lost(pattern.look_if_due(&cluster)).await;
+        self.pattern = Some(pattern);
+        match looked {
+            Ok(_) | Err(Turn::Rejoin) => Ok(()),
+            Err(turn) => Err(turn),
         }
     }
 
@@ -209,6 +252,7 @@ impl Member {
             () = lead::partitions_change(self.led.as_ref(), &cluster, &mut self.metadata) => {
                 Turn::Rejoin
             }
+            () = pattern::matches_change(self.pattern.as_mut(), &cluster) => Turn::Rejoin,
         }
     }
 
