@@ -4,13 +4,14 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_thalweg");
 
-/// A broker in a process of its own, killed when the test is over.
+/// A broker, or another command, in a process of its own, killed when the test is over.
 struct Served {
     process: Child,
     address: String,
@@ -344,6 +345,22 @@ fn groups_are_joined_described_moved_and_deleted() {
     // Beyond the ends there is nothing to go on at.
     let clamped = broker.json(&["group", "seek", "billing", "--to", "1000", "--topic", "orders:0"]);
     assert_eq!(clamped["partitions"][0]["to"], 4);
+
+    // Whoever has members is not moved, nor deleted.
+    let member = broker.command(&consume).stdout(Stdio::null()).spawn().expect("the binary starts");
+    let mut member = Served { process: member, address: String::new() };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while broker.json(&["group", "list"])[0]["state"] != "Stable" {
+        assert!(Instant::now() < deadline, "the group settles");
+    }
+    for args in [&["seek", "billing", "--to", "start", "--execute"][..], &["delete", "billing"]] {
+        let (code, error) = broker.fails(&[&["group"], args].concat());
+        assert_eq!((code, error.lines().count()), (Some(1), 1), "{error}");
+        assert!(error.contains("members"), "{error}");
+    }
+    let pid = member.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    member.process.wait().expect("it leaves and ends");
 
     broker.ok(&["group", "delete", "billing"]);
     for command in ["describe", "lag", "delete"] {

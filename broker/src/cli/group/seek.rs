@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde::Serialize;
 use thalweg_client::admin::Admin;
-use thalweg_client::{CommittedOffset, TopicPartition};
+use thalweg_client::{CommittedOffset, GroupError, GroupFault, TopicPartition};
+use thalweg_protocol::ErrorCode;
 
 use super::offsets;
 use crate::cli::failure::{Failure, settle};
@@ -90,6 +91,10 @@ pub(super) async fn run(
         let wanted: Vec<(TopicPartition, CommittedOffset)> =
             targets.into_iter().map(|(it, offset)| (it, CommittedOffset::new(offset))).collect();
         let outcomes = admin.alter_group_offsets(&args.group, &wanted).await?;
+        if outcomes.iter().any(|(_, outcome)| outcome.as_ref().is_err_and(is_about_members)) {
+            let message = format!("group {} has members, who would not go there", args.group);
+            return Err(Failure::Failed(format!("{message}; stop them first")));
+        }
         let offset_of = |of: &TopicPartition| wanted.iter().find(|(it, _)| it == of);
         let set = outcomes.into_iter().map(|(partition, outcome)| {
             outcome.map(|()| offset_of(&partition).map(|(it, to)| (it.clone(), to.offset)))
@@ -111,6 +116,12 @@ pub(super) async fn run(
         printer.print(&moves, for_people)?;
     }
     outcome
+}
+
+/// Only its members may commit for a group that has any: whoever is none is told that nobody knows
+/// it.
+fn is_about_members(error: &GroupError) -> bool {
+    matches!(error.fault, GroupFault::Refused(ErrorCode::UnknownMemberId))
 }
 
 async fn selected(admin: &Admin, selections: &[Selection]) -> Result<Vec<TopicPartition>, Failure> {
