@@ -1,5 +1,5 @@
-//! A subscription by regular expression where the members divide (the classic protocol): each member
-//! tries it on the names of all topics itself, when it joins and whenever that is long ago.
+//! A subscription by regular expression where the members divide (the classic protocol): each
+//! member tries it on the names of all topics itself, when it joins and when that is long ago.
 //!
 //! The language is the coordinator's of the other protocol, whole names in RE2's syntax, so that a
 //! group may go over from one to the other. Topics of the cluster's own are never meant.
