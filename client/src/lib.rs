@@ -18,6 +18,9 @@
 //! taken apart (`fetch`: `broker`, `partitions`, `bytes`), each round of a rebalance (`rebalance`:
 //! `group`) and each commit (`commit`: `group`, `partitions`). There is none for a record: a trace
 //! travels with its record by [`Record::traced`], or an [`Interceptor`](producer::Interceptor).
+//!
+// Its examples run against a broker, which this crate cannot depend on: thalweg-testing runs them.
+#![cfg_attr(not(doctest), doc = include_str!("guide.md"))]
 
 mod address;
 pub mod admin;

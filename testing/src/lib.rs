@@ -158,3 +158,8 @@ impl TestBrokerBuilder {
         Ok(TestBroker { broker: Some(broker), address, _data_dir: data_dir })
     }
 }
+
+/// The examples of the client's documentation, run against a broker.
+#[cfg(doctest)]
+#[doc = include_str!("../../client/src/guide.md")]
+mod client_guide {}
