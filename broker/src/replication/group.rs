@@ -279,9 +279,26 @@ impl Group {
         if self.ticks.is_multiple_of(SNAPSHOT_AGAIN_TICKS) && self.leader_term().is_some() {
             self.send_lost_snapshots();
         }
+        self.give_up_leading();
         let waiting = self.preferred && self.raw.raft.leader_id == 0;
         if waiting && self.ticks <= EAGER_TICKS && self.ticks.is_multiple_of(2) {
             self.campaign();
+        }
+    }
+
+    /// Hands leadership on if this leader has no vote any more: whoever began to remove it led
+    /// before. Raft lets it lead on for ever, and takes no proposal from it. Asked again with every
+    /// tick, as long as nobody has taken over.
+    fn give_up_leading(&mut self) {
+        let stays = self.members.is_joint() || self.members.voters.contains(&self.node);
+        if self.raw.raft.state != StateRole::Leader || stays || self.is_transferring() {
+            return;
+        }
+        let mut others = self.others();
+        others.retain(|other| other.in_sync && self.members.voters.contains(&other.node));
+        if let Some(best) = others.iter().max_by_key(|other| other.matched) {
+            tracing::info!(group = ?self.id, to = best.node, "a leader without a vote makes way");
+            self.transfer_leadership(best.node);
         }
     }
 

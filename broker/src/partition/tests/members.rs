@@ -1,6 +1,7 @@
 //! Replicas come and go while the partition is written to.
 
 use super::*;
+use crate::replication::membership::MemberChange;
 
 impl World {
     fn voters(&self, node: i32) -> Vec<i32> {
@@ -48,6 +49,27 @@ fn a_partition_moves_to_other_brokers_with_everything_it_holds() {
         }
         world.leader().await.write("again").await.expect("acknowledged");
         assert_eq!(world.voters(4), [2, 4, 5]);
+    });
+}
+
+#[test]
+fn a_leader_without_a_vote_makes_way() {
+    simulate(async {
+        let world = World::new(&[1, 2, 3], &[]).await;
+        let leader = world.leader().await;
+        leader.write("before").await.expect("acknowledged");
+        // As if it had come to lead while a removal that another leader began was under way.
+        let gone = leader.env.node;
+        let change = MemberChange { removed: vec![gone], ..MemberChange::default() };
+        leader.group.borrow_mut().propose_members(change).expect("it leads");
+        let next = world.leader_among(|node| node != gone).await;
+        next.write("after").await.expect("acknowledged");
+        world
+            .until("it has its vote again", |world| {
+                let partition = world.partition(gone).expect("it runs");
+                partition.group.borrow().members().voters.contains(&gone)
+            })
+            .await;
     });
 }
 
