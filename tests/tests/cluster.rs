@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use thalweg_client::admin::{Admin, ElectionType};
+use thalweg_client::admin::{
+    Admin, ConfigChange, ConfigResource, ElectionType, NewPartitions, ResourceType,
+};
 use thalweg_client::consumer::OffsetReset;
 use thalweg_client::{Client, Record, TopicPartition};
 use thalweg_protocol::NodeId;
@@ -366,5 +368,60 @@ fn strangers_are_refused_and_harm_nobody() {
     cluster.restart(3);
     cluster.wait_in_sync(TOPIC);
     load.go_on_for(100);
+    load.finish();
+}
+
+/// The index of the first entry that a broker's copy of the controller's log has.
+fn first_of_controller_log(cluster: &Cluster, node: i32) -> u64 {
+    let files = std::fs::read_dir(cluster.data_dir(node).join("controller")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let first = |name: String| name.strip_suffix(".log")?.rsplit_once('-')?.1.parse().ok();
+    names.filter_map(first).min().expect("a segment")
+}
+
+/// The controllers have let go of how the image came about: whoever missed it gets the image.
+#[test]
+fn who_missed_what_the_controllers_forgot_is_sent_the_image() {
+    let forgetful = [("shards", "1"), ("metadata.log.max.record.bytes.between.snapshots", "4096")];
+    let mut cluster = Cluster::start(BINARY, 3, &forgetful);
+    create_replicated(&mut cluster.wire(2), TOPIC, 1, 3, &[]);
+    cluster.wait_in_sync(TOPIC);
+    cluster.kill(3);
+    run(async {
+        let admin = admin(&cluster).await;
+        let topic = ConfigResource { kind: ResourceType::Topic, name: TOPIC.into() };
+        for n in 0..100 {
+            let change = ConfigChange::Set("retention.ms".into(), (3_600_000 + n).to_string());
+            let changes = [(topic.clone(), vec![change])];
+            let outcomes = admin.alter_configs(&changes, false).await.unwrap();
+            outcomes.into_iter().for_each(Result::unwrap);
+        }
+        let grown = NewPartitions { topic: TOPIC.into(), count: 3, assignment: None };
+        let outcomes = admin.create_partitions(&[grown], false).await.unwrap();
+        outcomes.into_iter().for_each(Result::unwrap);
+    });
+    eventually("the log is cut", || (first_of_controller_log(&cluster, 1) > 50).then_some(()));
+    let seen = |cluster: &Cluster, node: i32| {
+        let what = format!("broker {node} has the image");
+        eventually(&what, || {
+            let partitions = thalweg_tests::cluster::describe(&mut cluster.wire(node), TOPIC)?;
+            (partitions.len() == 3).then_some(())
+        });
+        assert!(first_of_controller_log(cluster, node) > 50, "broker {node} began anew");
+    };
+    cluster.restart(3);
+    seen(&cluster, 3);
+    cluster.join(cluster.site(4));
+    seen(&cluster, 4);
+
+    // What they got is theirs: it survives, and two of three controllers are enough again.
+    cluster.kill_all();
+    cluster.start_all();
+    (1..=4).for_each(|node| seen(&cluster, node));
+    cluster.wait_in_sync(TOPIC);
+    cluster.kill(1);
+    let load = ClusterLoad::start(&cluster.addresses(), TOPIC, 1);
+    load.go_on_for(100);
+    create_replicated(&mut cluster.wire(3), "another", 1, 3, &[]);
     load.finish();
 }

@@ -231,3 +231,54 @@ fn an_unanswered_batch_is_all_there_or_not_at_all() {
         assert_eq!(found, sent.as_bytes());
     }
 }
+
+/// Copies of the cluster's image that cannot be read cost no topic, and no data.
+#[test]
+fn a_damaged_snapshot_of_the_image_loses_no_topic() {
+    const TOPICS: i32 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let forgetful = [("metadata.log.max.record.bytes.between.snapshots", "2048")];
+    let start = || BrokerProcess::start(BINARY, dir.path(), &forgetful);
+    let broker = start().unwrap();
+    let mut wire = broker.connect();
+    for n in 0..TOPICS {
+        let name = format!("topic-{n}");
+        topic::create(&mut wire, &name, 1, &[]);
+        let records = batch_with(&["kept"], now_ms(), &BatchOptions::default());
+        assert_eq!(produce(&mut wire, &name, 0, records).unwrap().error_code, 0);
+    }
+    broker.kill();
+    let check = || {
+        let broker = start().unwrap();
+        let mut wire = broker.connect();
+        for n in 0..TOPICS {
+            let end = topic::offset_at(&mut wire, &format!("topic-{n}"), 0, topic::LATEST);
+            assert_eq!(end, 1, "topic-{n}");
+        }
+        broker.kill();
+    };
+
+    let files =
+        ["image-0.snap", "image-1.snap"].map(|name| dir.path().join("controller").join(name));
+    let whole = files.each_ref().map(|file| fs::read(file).unwrap());
+    let damage = |at: usize| {
+        let mut damaged = whole[at].clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 1;
+        fs::write(&files[at], damaged).unwrap();
+    };
+    for at in 0..files.len() {
+        damage(at);
+        check();
+        fs::write(&files[at], &whole[at]).unwrap();
+    }
+
+    // Without either nothing tells which topics there are: the broker leaves everything alone.
+    (0..files.len()).for_each(damage);
+    let said = start().map(|_| ()).unwrap_err();
+    assert!(said.contains("the controller's snapshot cannot be used"), "{said}");
+    for (file, whole) in files.iter().zip(&whole) {
+        fs::write(file, whole).unwrap();
+    }
+    check();
+}

@@ -60,6 +60,10 @@ pub struct KafkaSettings {
     pub auto_leader_rebalance: bool,
     /// How long a broker may be silent before it is fenced.
     pub broker_session_timeout_ms: u64,
+    /// Bytes a second for replicas that are behind; `u64::MAX` without a limit.
+    pub leader_replication_throttled_rate: u64,
+    /// The controller saves the cluster's image after so many bytes of changes.
+    pub metadata_bytes_between_snapshots: usize,
     /// Whether topics can be deleted.
     pub delete_topics: bool,
     /// The most bytes of one Fetch answer.
@@ -168,6 +172,14 @@ impl KafkaSettings {
             auto_create_topics: layers.read("auto.create.topics.enable"),
             auto_leader_rebalance: layers.read("auto.leader.rebalance.enable"),
             broker_session_timeout_ms: layers.read("broker.session.timeout.ms"),
+            leader_replication_throttled_rate: match layers
+                .read("leader.replication.throttled.rate")
+            {
+                i64::MAX => u64::MAX,
+                rate => u64::try_from(rate).unwrap_or(1),
+            },
+            metadata_bytes_between_snapshots: layers
+                .read("metadata.log.max.record.bytes.between.snapshots"),
             delete_topics: layers.read("delete.topic.enable"),
             fetch_bytes_max: layers.read("fetch.max.bytes"),
             fetch_sessions_max: layers.read("max.incremental.fetch.session.cache.slots"),

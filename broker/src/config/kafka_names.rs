@@ -106,6 +106,12 @@ pub static BROKER_SETTINGS: &[BrokerSetting] = &[
     row(ByReload, "broker.session.timeout.ms", Kind::int_from(100), Unit::Milliseconds, Some("3000"),
         "How long a broker may be silent before the others take it for dead. Kafka's default is \
          9000. Leadership moves by itself within two seconds, whatever this says."),
+    row(Dynamically, "leader.replication.throttled.rate", Kind::Long { min: 1 }, Unit::Bytes, Some("9223372036854775807"),
+        "How many bytes a second this broker reads from disk for replicas that are behind, as new \
+         ones are. Below what producers write, such a replica never catches up."),
+    row(ByRestart, "metadata.log.max.record.bytes.between.snapshots", Kind::int_from(1), Unit::Bytes, Some("1048576"),
+        "The controller saves the cluster's image after so many bytes of changes, and then forgets \
+         older ones. Kafka's default is 20971520."),
     row(ByReload, "delete.topic.enable", Kind::Boolean, Unit::None, Some("true"),
         "Whether topics can be deleted."),
     row(ByReload, "fetch.max.bytes", Kind::int_from(1024), Unit::Bytes, Some("57671680"),

@@ -19,7 +19,7 @@ mod snapshot;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thalweg_storage::config::LogConfig;
 use thalweg_storage::entry::Entry;
-use thalweg_storage::log::{Log, LogEvent, LogIdentity, OpenLog};
+use thalweg_storage::log::{Log, LogEvent, OpenLog};
 use thalweg_storage::votes::{GroupId, HardState};
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -37,9 +37,8 @@ use uuid::Uuid;
 use self::apply::apply;
 use self::command::{Command, CommandError, Outcome};
 use self::forward::Forwarded;
-use self::image::Image;
 use self::registry::Registry;
-use self::snapshot::Saved;
+use self::snapshot::Snapshots;
 use crate::abort::{AbortOnPanic, stop_process};
 use crate::node::Node;
 use crate::partition::Environment;
@@ -51,9 +50,6 @@ use crate::replication::outgoing::GroupMessage;
 /// Group 0's name among the groups of shard 0.
 pub(crate) const CONTROLLER_GROUP: GroupId = GroupId { topic: Uuid::nil(), partition: 0 };
 
-const SNAPSHOT_FILE: &str = "image.snap";
-/// Commands applied between two snapshots.
-const SNAPSHOT_AFTER: u64 = 1000;
 const REPLAY_BYTES: usize = 1 << 20;
 const SAVE_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -90,13 +86,12 @@ type Waiting = (u64, oneshot::Sender<Result<Outcome, ProposeError>>);
 /// Group 0 on this broker.
 pub(crate) struct Controller {
     env: Rc<Environment>,
-    log: Rc<Log>,
+    /// Replaced, like the group, when this broker has to begin anew.
+    log: RefCell<Rc<Log>>,
     group: RefCell<Group>,
     state: RefCell<State>,
     node: Arc<Node>,
-    snapshot_path: PathBuf,
-    /// One writer of the snapshot at a time.
-    saving: tokio::sync::Mutex<()>,
+    snapshots: Snapshots,
     /// Commands that another broker's controller has been asked to carry out.
     forwarded: RefCell<Forwarded>,
     registry: RefCell<Registry>,
@@ -111,7 +106,10 @@ struct State {
     applied: u64,
     /// A committed entry is being read back from disk before it can be applied.
     applying: bool,
-    snapshot_at: u64,
+    /// Another image is being installed: the group rests.
+    installing: bool,
+    /// Bytes of what was applied since the last snapshot.
+    unsaved_bytes: usize,
     waiting: VecDeque<Waiting>,
 }
 
@@ -124,9 +122,14 @@ impl Controller {
         hard_state: HardState,
         node: &Arc<Node>,
     ) -> Result<Rc<Controller>, OpenControllerError> {
-        let snapshot_path = dir.join(SNAPSHOT_FILE);
-        let saved = snapshot::load(env, &snapshot_path).await?;
-        let log = open_log(env, dir, saved.applied).await?;
+        let (snapshots, saved) = Snapshots::load(env, dir).await?;
+        let log = open_log(env, dir, saved.applied, node).await?;
+        if saved.applied + 1 < log.first_index() {
+            return Err(OpenControllerError::Snapshot(format!(
+                "the log begins at index {}, and no snapshot that can be read reaches so far",
+                log.first_index()
+            )));
+        }
         if saved.applied > log.last_index() {
             return Err(OpenControllerError::Damaged(format!(
                 "it ends at index {}, its snapshot at {}",
@@ -138,22 +141,10 @@ impl Controller {
             Some(members) => members,
             None => members_of(&log, node).await?,
         };
-        let group = Group::open(OpenGroup {
-            id: CONTROLLER_GROUP,
-            node: env.node,
-            members,
-            passive: None,
-            preferred: node.controller_voters.first() == Some(&node.id),
-            log: Rc::clone(&log),
-            hard_state,
-            applied: saved.applied,
-            votes: Rc::clone(&env.votes),
-            scheduler: Rc::clone(&env.scheduler),
-            outgoing: Rc::clone(&env.outgoing),
-        });
+        let group = open_group(env, node, &log, members, hard_state, saved.applied);
         let controller = Rc::new(Controller {
             env: Rc::clone(env),
-            log,
+            log: RefCell::new(log),
             group: RefCell::new(group),
             state: RefCell::new(State {
                 active: false,
@@ -161,12 +152,12 @@ impl Controller {
                 commit: saved.applied,
                 applied: saved.applied,
                 applying: false,
-                snapshot_at: saved.image.applied,
+                installing: false,
+                unsaved_bytes: 0,
                 waiting: VecDeque::new(),
             }),
             node: Arc::clone(node),
-            snapshot_path,
-            saving: tokio::sync::Mutex::default(),
+            snapshots,
             forwarded: RefCell::default(),
             registry: RefCell::default(),
         });
@@ -188,7 +179,7 @@ impl Controller {
         let mut index = self.state.borrow().applied + 1;
         let mut changed = false;
         while index <= commit {
-            let entries = self.log.entries(index, commit + 1, REPLAY_BYTES).await;
+            let entries = self.log().entries(index, commit + 1, REPLAY_BYTES).await;
             let entries =
                 entries.map_err(|error| OpenControllerError::Damaged(error.to_string()))?;
             for entry in &entries {
@@ -213,11 +204,21 @@ impl Controller {
         Ok(())
     }
 
+    fn log(&self) -> Rc<Log> {
+        Rc::clone(&self.log.borrow())
+    }
+
     /// Does everything the group has to do now.
     pub(crate) fn step(self: &Rc<Self>) {
+        if self.state.borrow().installing {
+            return;
+        }
         let _abort = AbortOnPanic("controller step");
         let progress = self.group.borrow_mut().step();
         self.fetch_wanted();
+        if progress.snapshot_wanted {
+            self.offer_image();
+        }
         if progress.lost_leadership {
             self.on_leadership_lost();
         }
@@ -237,17 +238,24 @@ impl Controller {
 
     /// Moves the group's clock by one tick.
     pub(crate) fn tick(&self) {
+        if self.state.borrow().installing {
+            return;
+        }
         let _abort = AbortOnPanic("controller tick");
         self.group.borrow_mut().tick();
     }
 
     /// Takes a message of another controller.
-    pub(crate) fn receive(&self, message: GroupMessage) {
+    pub(crate) fn receive(self: &Rc<Self>, message: GroupMessage) {
+        if self.state.borrow().installing {
+            return;
+        }
         let _abort = AbortOnPanic("controller receive");
         let received = self.group.borrow_mut().receive(message);
-        if !matches!(received, Received::Taken) {
-            // Group 0's log is whole on every broker: nobody has reason to send a snapshot.
-            warn!("a snapshot of the cluster image was sent; not taken");
+        match received {
+            Received::Taken => {}
+            Received::Install(message) => self.install(*message),
+            Received::Met(_) => unreachable!("a controller is never passive"),
         }
     }
 
@@ -287,7 +295,7 @@ impl Controller {
             leader: group.leader(),
             term: group.hard_state().term,
             applied: self.state.borrow().applied,
-            last_index: self.log.last_index(),
+            last_index: self.log().last_index(),
             others: group.others(),
         }
     }
@@ -331,7 +339,7 @@ impl Controller {
             if index > commit {
                 break;
             }
-            let Some(entry) = self.log.entry(index) else {
+            let Some(entry) = self.log().entry(index) else {
                 self.state.borrow_mut().applying = true;
                 self.load_and_apply(index);
                 break;
@@ -350,7 +358,7 @@ impl Controller {
         let mut group = self.group.borrow_mut();
         group.applied_to(applied);
         // An entry of its own term is applied: only now does it know all that is committed.
-        let active = group.leader_term() == Some(term) && self.log.term(applied) == Some(term);
+        let active = group.leader_term() == Some(term) && self.log().term(applied) == Some(term);
         drop(group);
         if active && !std::mem::replace(&mut self.state.borrow_mut().active, true) {
             info!(term, "active controller");
@@ -364,7 +372,7 @@ impl Controller {
         let controller = Rc::clone(self);
         tokio::task::spawn_local(async move {
             let to = controller.state.borrow().commit + 1;
-            let entries = match controller.log.entries(from, to, REPLAY_BYTES).await {
+            let entries = match controller.log().entries(from, to, REPLAY_BYTES).await {
                 Ok(entries) => entries,
                 Err(error) => stop_process(&format!(
                     "committed entry {from} of the controller cannot be read back: {error}"
@@ -412,6 +420,7 @@ impl Controller {
         let outcome = self.apply_entry(entry);
         let mut state = self.state.borrow_mut();
         state.applied = entry.index;
+        state.unsaved_bytes += entry.size();
         let waiting = state.waiting.pop_front_if(|(of, _)| *of == entry.index);
         if let (Some((_, waiting)), Some(outcome)) = (waiting, outcome) {
             let _ = waiting.send(outcome.map_err(ProposeError::from));
@@ -433,42 +442,21 @@ impl Controller {
         for wanted in self.group.borrow().take_wanted() {
             let controller = Rc::clone(self);
             tokio::task::spawn_local(async move {
-                let read = controller.log.entries(wanted.low, wanted.high, wanted.bytes_max).await;
-                let entries = read.unwrap_or_else(|error| {
-                    stop_process(&format!("the controller's log cannot be read: {error}"))
-                });
+                let log = controller.log();
+                let read = log.entries(wanted.low, wanted.high, wanted.bytes_max).await;
+                let entries = match read {
+                    Ok(entries) => entries,
+                    // Cut meanwhile, or replaced: Raft finds another way.
+                    Err(_) if wanted.low < log.first_index() => Vec::new(),
+                    Err(_) if !Rc::ptr_eq(&log, &controller.log()) => return,
+                    Err(error) => {
+                        stop_process(&format!("the controller's log cannot be read: {error}"))
+                    }
+                };
                 let _abort = AbortOnPanic("controller send");
                 controller.group.borrow_mut().on_fetched(entries, wanted);
             });
         }
-    }
-
-    fn maybe_save_snapshot(self: &Rc<Self>) {
-        let image = self.node.images.load();
-        let mut state = self.state.borrow_mut();
-        if image.applied < state.snapshot_at + SNAPSHOT_AFTER {
-            return;
-        }
-        state.snapshot_at = image.applied;
-        drop(state);
-        let controller = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            if let Err(error) = controller.save_snapshot(None).await {
-                warn!(error, "saving the cluster image failed");
-            }
-        });
-    }
-
-    /// Saves the image, with these members if they are about to change.
-    async fn save_snapshot(&self, members: Option<&Members>) -> Result<(), String> {
-        let _one_at_a_time = self.saving.lock().await;
-        let members = members.cloned();
-        let saved = Saved {
-            image: Image::clone(&self.node.images.load()),
-            members: Some(members.unwrap_or_else(|| self.group.borrow().members().clone())),
-            applied: self.state.borrow().applied,
-        };
-        snapshot::save(&self.env, &self.snapshot_path, &saved).await
     }
 
     /// Saves the image and leaves the log clean.
@@ -476,7 +464,7 @@ impl Controller {
         if let Err(error) = self.save_snapshot(None).await {
             warn!(error, "saving the cluster image failed");
         }
-        if let Err(error) = self.log.close().await {
+        if let Err(error) = self.log().close().await {
             warn!(%error, "closing the controller's log");
         }
     }
@@ -520,13 +508,17 @@ async fn open_log(
     env: &Rc<Environment>,
     dir: &Path,
     applied: u64,
+    node: &Node,
 ) -> Result<Rc<Log>, OpenControllerError> {
     let scheduler = Rc::clone(&env.scheduler);
+    // A segment is what comes between two snapshots, so that there is one to let go.
+    let segment_bytes = node.config().kafka.metadata_bytes_between_snapshots;
+    let segment_bytes_max = u32::try_from(segment_bytes).unwrap_or(u32::MAX);
     let (log, report) = Log::open(OpenLog {
         disk: Rc::clone(&env.disk),
         dir: dir.to_owned(),
-        identity: LogIdentity { topic: CONTROLLER_GROUP.topic, partition: 0 },
-        config: LogConfig { retention_ms: None, ..LogConfig::default() },
+        identity: snapshot::IDENTITY,
+        config: LogConfig { retention_ms: None, segment_bytes_max, ..LogConfig::default() },
         shared: Rc::clone(&env.shared),
         applied,
         on_event: Rc::new(move |event| match event {
@@ -540,6 +532,29 @@ async fn open_log(
         Some(range) => Err(OpenControllerError::Damaged(range.to_string())),
         None => Ok(log),
     }
+}
+
+fn open_group(
+    env: &Rc<Environment>,
+    node: &Node,
+    log: &Rc<Log>,
+    members: Members,
+    hard_state: HardState,
+    applied: u64,
+) -> Group {
+    Group::open(OpenGroup {
+        id: CONTROLLER_GROUP,
+        node: env.node,
+        members,
+        passive: None,
+        preferred: node.controller_voters.first() == Some(&node.id),
+        log: Rc::clone(log),
+        hard_state,
+        applied,
+        votes: Rc::clone(&env.votes),
+        scheduler: Rc::clone(&env.scheduler),
+        outgoing: Rc::clone(&env.outgoing),
+    })
 }
 
 /// The change of members that an entry is, if it is one.

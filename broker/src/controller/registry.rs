@@ -71,7 +71,7 @@ impl Controller {
     fn pursue_voters(&self, image: &Image) {
         let mut group = self.group.borrow_mut();
         let others = group.others();
-        let behind = self.log.last_index().saturating_sub(LAG_ENTRIES_MAX);
+        let behind = self.log().last_index().saturating_sub(LAG_ENTRIES_MAX);
         let fit = |node: i32| others.iter().any(|other| is_fit(other, node, behind));
         let Some(change) = voters_step(group.members(), image, self.node.id, fit) else { return };
         info!(?change, "changing controllers");

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use thalweg_storage::ScrubPosition;
 use thalweg_storage::disk::Disk;
+use thalweg_storage::entry::Entry;
 use thalweg_storage::error::{OpenError, WriteError};
 use thalweg_storage::log::{Log, LogEvent, LogIdentity, OpenLog};
 use thalweg_storage::shared::LogShared;
@@ -48,6 +49,7 @@ use crate::admin::metrics::{Metrics, TopicMetrics};
 use crate::clock::Clock;
 use crate::controller::assignment::Assignment;
 use crate::controller::leaders::{Announced, Leader, Leaders};
+use crate::replication::catch_up::CatchUp;
 use crate::replication::group::{Group, Meeting, OpenGroup, Passive, Received};
 use crate::replication::membership::Members;
 use crate::replication::outgoing::{GroupMessage, Outgoing};
@@ -74,6 +76,8 @@ pub(crate) struct Environment {
     pub(crate) scheduler: Rc<Scheduler>,
     /// What this shard's groups have to say to other brokers.
     pub(crate) outgoing: Rc<Outgoing>,
+    /// Where reads for replicas that are behind wait for their turn.
+    pub(crate) catch_up: CatchUp,
     pub(crate) leaders: Arc<Leaders>,
     pub(crate) metrics: Metrics,
     pub(crate) space: Arc<SpaceState>,
@@ -272,7 +276,8 @@ impl Partition {
         self.fetch_wanted();
         if progress.snapshot_wanted {
             let transfer = self.transfer();
-            self.group.borrow_mut().offer_snapshot(transfer);
+            let before_first = self.log.first_index() - 1;
+            self.group.borrow_mut().offer_snapshot(before_first, transfer);
         }
         if progress.lost_leadership {
             self.on_leadership_lost();
@@ -353,8 +358,11 @@ impl Partition {
         for wanted in self.group.borrow().take_wanted() {
             let partition = Rc::clone(self);
             tokio::task::spawn_local(async move {
-                let read = partition.log.entries(wanted.low, wanted.high, wanted.bytes_max).await;
-                let entries = match read {
+                let read = partition.log.entries(wanted.low, wanted.high, wanted.bytes_max);
+                let bytes = |read: &Result<Vec<_>, _>| {
+                    read.iter().flatten().map(|entry: &Entry| entry.size()).sum()
+                };
+                let entries = match partition.env.catch_up.read(read, bytes).await {
                     Ok(entries) => entries,
                     Err(error) => {
                         error!(topic = %partition.name, partition = partition.id.partition,

@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::controller::assignment::Assignment;
 use crate::controller::command::Command;
+use crate::replication::catch_up::CatchUp;
 use crate::replication::config::TICK;
 use crate::replication::outgoing::{GroupMessage, Outgoing};
 use crate::replication::scheduler::Scheduler;
@@ -345,6 +346,7 @@ async fn environment(node: i32, disk: Rc<SimDisk>) -> (Rc<Environment>, HardStat
         votes: Rc::new(votes),
         scheduler: Rc::new(Scheduler::default()),
         outgoing: Rc::new(Outgoing::default()),
+        catch_up: CatchUp::new(),
         leaders: Arc::default(),
         metrics: Metrics::new(&options).shard(0),
         space: Arc::new(SpaceState::new(0)),

@@ -4,6 +4,7 @@
 //! file of its shard, and comes back as progress. The shard's driver steps the groups that have
 //! something to do, all of one turn together, so that their writes share one submission.
 
+pub(crate) mod catch_up;
 pub(crate) mod config;
 pub(crate) mod entry;
 pub(crate) mod group;

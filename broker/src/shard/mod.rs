@@ -197,7 +197,13 @@ impl Shard {
         if partitions.iter().any(|partition| partition.is_serving()) {
             self.transport.keep_connected(self);
         }
-        let balance = self.node.config().kafka.auto_leader_rebalance;
+        let config = self.node.config();
+        let rate = config.kafka.leader_replication_throttled_rate;
+        self.env.catch_up.set_rate(match rate {
+            u64::MAX => rate,
+            rate => rate / self.node.router.shards().count().max(1) as u64,
+        });
+        let balance = config.kafka.auto_leader_rebalance;
         for command in
             partitions.iter().filter_map(|partition| partition.pursue_assignment(balance))
         {

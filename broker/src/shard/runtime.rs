@@ -31,6 +31,7 @@ use crate::node::Node;
 use crate::node_rpc::accept;
 use crate::node_rpc::network::{Network, TcpNetwork};
 use crate::partition::Environment;
+use crate::replication::catch_up::CatchUp;
 use crate::replication::outgoing::Outgoing;
 use crate::replication::scheduler::Scheduler;
 use crate::server::listener;
@@ -211,6 +212,7 @@ async fn prepare(
         votes: Rc::new(votes),
         scheduler: Rc::new(Scheduler::default()),
         outgoing: Rc::new(Outgoing::default()),
+        catch_up: CatchUp::new(),
         leaders: Arc::clone(&node.leaders),
         metrics,
         space: Arc::clone(&node.space),

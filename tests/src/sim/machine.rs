@@ -149,7 +149,8 @@ impl Machine {
     fn config(&self) -> BrokerConfig {
         let file = "shards = 1\nadmin_listen = \"off\"\n[kafka]\ndefault.replication.factor = 3\n\
                     offsets.topic.num.partitions = 2\nlog.retention.check.interval.ms = 5000\n\
-                    log.segment.bytes = 1048576\nauto.create.topics.enable = false\n";
+                    log.segment.bytes = 1048576\nauto.create.topics.enable = false\n\
+                    metadata.log.max.record.bytes.between.snapshots = 256\n";
         let layers =
             Layers { file: Some((Path::new("simulation.toml"), file)), ..Layers::default() };
         let config = BrokerConfig::from_layers(layers);

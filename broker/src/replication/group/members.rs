@@ -1,6 +1,7 @@
 //! Who the members of a group are, how far they have come, and who is to lead.
 
 use bytes::Bytes;
+use raft::StateRole;
 use raft::eraftpb::{Message, MessageType, Snapshot};
 use thalweg_storage::entry::Entry;
 
@@ -53,6 +54,12 @@ impl Group {
             )),
         }
         self.alone = self.members.is_alone(self.node);
+        if self.raw.raft.state == StateRole::Leader && !self.members.all().contains(&self.node) {
+            // Raft would go on leading until an answer moves its commit index, and then panic: it
+            // looks for itself among the members. Those elect another.
+            let term = self.raw.raft.term;
+            self.raw.raft.become_follower(term, raft::INVALID_ID);
+        }
         self.scheduler.schedule(self.id);
     }
 
@@ -77,10 +84,9 @@ impl Group {
     /// Gives a follower what it needs to begin behind what this log no longer has: `data` is the
     /// state machine's. The members may be newer than the snapshot's index; changes that come
     /// again are passed over.
-    pub(crate) fn offer_snapshot(&mut self, data: Bytes) {
-        let index = self.log.first_index() - 1;
+    pub(crate) fn offer_snapshot(&mut self, index: u64, data: Bytes) {
         let Some(term) = self.log.term(index) else {
-            tracing::error!(group = ?self.id, index, "no term before the first entry");
+            tracing::error!(group = ?self.id, index, "no term of the entry before the snapshot");
             return;
         };
         let mut snapshot = Snapshot::default();
