@@ -123,6 +123,38 @@ fn a_paused_leader_is_replaced_and_comes_back_as_a_follower() {
 }
 
 #[test]
+fn offsets_go_with_their_topic_even_if_everybody_is_killed_at_that_moment() {
+    const GONE: &str = "gone";
+    let groups: Vec<String> = (0..40).map(|number| format!("readers-{number}")).collect();
+    let mut cluster = three(&[], 1);
+    create_replicated(&mut cluster.wire(2), GONE, 1, 3, &[]);
+    run(async {
+        let admin = admin(&cluster).await;
+        let offsets = [TOPIC, GONE].map(|topic| (TopicPartition::new(topic, 0), 0.into()));
+        for group in &groups {
+            let committed = admin.alter_group_offsets(group, &offsets).await.expect("answered");
+            committed.into_iter().for_each(|(_, outcome)| outcome.expect("committed"));
+        }
+        for outcome in admin.delete_topics(&[GONE]).await.expect("answered") {
+            outcome.expect("deleted");
+        }
+    });
+    cluster.kill_all();
+    cluster.start_all();
+    cluster.wait_in_sync(TOPIC);
+    let topics_of = |group: &str| {
+        let offsets = run(async { admin(&cluster).await.list_group_offsets(group, None).await });
+        let offsets = offsets.ok()?.into_iter();
+        Some(offsets.map(|(partition, _)| partition.topic.to_string()).collect::<Vec<_>>())
+    };
+    for group in &groups {
+        eventually("only the offset in the topic that is there stays", || {
+            (topics_of(group)? == [TOPIC]).then_some(())
+        });
+    }
+}
+
+#[test]
 fn brokers_need_not_have_equally_many_shards() {
     let mut cluster = Cluster::planned(BINARY, &[]);
     for node in 1..=3_u8 {

@@ -200,7 +200,12 @@ fn a_restarted_broker_knows_epochs_assignments_and_members() {
 #[test]
 fn a_member_that_is_not_heard_of_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = [("group.consumer.session.timeout.ms", "300")];
+    let settings = [
+        ("group.consumer.min.session.timeout.ms", "300"),
+        ("group.consumer.session.timeout.ms", "300"),
+        ("group.consumer.min.heartbeat.interval.ms", "100"),
+        ("group.consumer.heartbeat.interval.ms", "100"),
+    ];
     let broker = LocalBroker::start(dir.path(), &settings);
     let mut wire = broker.connect();
     topic::create(&mut wire, TOPIC, 1, &[]);

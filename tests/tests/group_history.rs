@@ -100,8 +100,22 @@ impl RebalanceListener for Recorder {
 /// How the group's partitions are divided.
 #[derive(Clone, Copy)]
 enum Division {
-    ByMembers(Assignor),
-    ByCoordinator,
+    Members(Assignor),
+    Coordinator,
+    /// Every other member is of the newer protocol, so that the group goes over and back as they
+    /// come and go.
+    Either,
+}
+
+impl Division {
+    /// How the member that is started as the `nth` takes part.
+    fn of_member(self, nth: usize) -> Division {
+        match self {
+            Division::Either if nth.is_multiple_of(2) => Division::Coordinator,
+            Division::Either => Division::Members(Assignor::CooperativeSticky),
+            same => same,
+        }
+    }
 }
 
 enum Order {
@@ -150,8 +164,8 @@ async fn join(address: SocketAddr, name: &str, division: Division, history: &His
         Recorder { member: name.to_owned(), owned: BTreeSet::new(), history: history.clone() };
     let builder = client.consumer().group(GROUP);
     let builder = match division {
-        Division::ByMembers(assignor) => builder.assignors([assignor]),
-        Division::ByCoordinator => builder.group_protocol(GroupProtocol::Consumer),
+        Division::Members(assignor) => builder.assignors([assignor]),
+        Division::Coordinator | Division::Either => builder.group_protocol(GroupProtocol::Consumer),
     };
     builder
         .subscribe([TOPIC])
@@ -250,8 +264,11 @@ fn run(division: Division, seed: u64) -> Vec<Event> {
     let settings = [
         ("group.initial.rebalance.delay.ms", "50"),
         ("group.min.session.timeout.ms", "100"),
+        ("group.consumer.min.session.timeout.ms", "700"),
         ("group.consumer.session.timeout.ms", "700"),
+        ("group.consumer.min.heartbeat.interval.ms", "100"),
         ("group.consumer.heartbeat.interval.ms", "100"),
+        ("group.consumer.assignment.interval.ms", "150"),
     ];
     let broker = LocalBroker::start(dir.path(), &settings);
     create(&mut broker.connect(), TOPIC, PARTITIONS, &[]);
@@ -267,7 +284,7 @@ fn run(division: Division, seed: u64) -> Vec<Event> {
     let mut start = |members: &mut Vec<Member>| {
         started += 1;
         let name = format!("member-{started}");
-        members.push(Member::start(address, name, division, &history));
+        members.push(Member::start(address, name, division.of_member(started), &history));
     };
     for _ in 0..setting("HISTORY_STEPS", STEPS) {
         match source.below(6) {
@@ -308,15 +325,20 @@ fn judge(division: Division) {
 
 #[test]
 fn eager_groups_lose_nothing_and_share_nothing() {
-    judge(Division::ByMembers(Assignor::Range));
+    judge(Division::Members(Assignor::Range));
 }
 
 #[test]
 fn cooperative_groups_lose_nothing_and_share_nothing() {
-    judge(Division::ByMembers(Assignor::CooperativeSticky));
+    judge(Division::Members(Assignor::CooperativeSticky));
 }
 
 #[test]
 fn groups_that_the_coordinator_divides_lose_nothing_and_share_nothing() {
-    judge(Division::ByCoordinator);
+    judge(Division::Coordinator);
+}
+
+#[test]
+fn groups_of_both_protocols_lose_nothing_and_share_nothing() {
+    judge(Division::Either);
 }

@@ -1,4 +1,5 @@
-//! Why a configuration is refused: where, what, and what to write instead.
+//! Why a configuration is refused: where, what, and what to write instead. What is wrong with one
+//! setting is found when it is read; what does not go together, when all are.
 
 use std::io;
 use std::net::SocketAddr;
@@ -109,6 +110,33 @@ pub enum Conflict {
     /// Nobody to ask.
     #[error("join must name another broker, but {0} is this one")]
     JoinsItself(HostPort),
+    /// A setting has bounds that are settings too.
+    #[error("{name} ({value}) is not between {min_name} ({min}) and {max_name} ({max})")]
+    OutOfBounds {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: i64,
+        /// The setting that bounds it from below.
+        min_name: &'static str,
+        /// Its value.
+        min: i64,
+        /// The setting that bounds it from above.
+        max_name: &'static str,
+        /// Its value.
+        max: i64,
+    },
+    /// Every member would be taken for dead between two heartbeats.
+    #[error(
+        "group.consumer.heartbeat.interval.ms ({interval}) is not less than \
+         group.consumer.session.timeout.ms ({timeout})"
+    )]
+    HeartbeatsTooSeldom {
+        /// The interval.
+        interval: i32,
+        /// The timeout.
+        timeout: i32,
+    },
     /// Compaction would have to happen before it may.
     #[error(
         "log.cleaner.min.compaction.lag.ms ({min}) is more than \

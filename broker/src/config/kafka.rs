@@ -227,6 +227,7 @@ fn consumer_settings(layers: &Layers) -> ConsumerSettings {
     ConsumerSettings {
         session_timeout_ms: layers.read("group.consumer.session.timeout.ms"),
         heartbeat_interval_ms: layers.read("group.consumer.heartbeat.interval.ms"),
+        assignment_interval_ms: layers.read("group.consumer.assignment.interval.ms"),
         members_max: layers.read("group.consumer.max.size"),
         assignors: layers.read("group.consumer.assignors"),
         migration: layers.read("group.consumer.migration.policy"),

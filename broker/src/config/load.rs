@@ -27,6 +27,25 @@ pub struct Layers<'a> {
     pub flags: Option<&'a ServeFlags>,
 }
 
+/// Settings of consumer groups, each with those that bound it from below and from above.
+const CONSUMER_GROUP_BOUNDS: [[&str; 3]; 3] = [
+    [
+        "group.consumer.session.timeout.ms",
+        "group.consumer.min.session.timeout.ms",
+        "group.consumer.max.session.timeout.ms",
+    ],
+    [
+        "group.consumer.heartbeat.interval.ms",
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.max.heartbeat.interval.ms",
+    ],
+    [
+        "group.consumer.assignment.interval.ms",
+        "group.consumer.min.assignment.interval.ms",
+        "group.consumer.max.assignment.interval.ms",
+    ],
+];
+
 /// Reads the configuration that `flags`, the process's environment and the file named by
 /// `--config` make together.
 pub fn load(flags: &ServeFlags) -> Result<BrokerConfig, ConfigError> {
@@ -147,6 +166,7 @@ impl BrokerConfig {
         if memory < request {
             return Err(Conflict::RequestExceedsMemory { memory, request });
         }
+        self.check_consumer_groups()?;
         let lag = |name| self.kafka.get(name).and_then(|(text, _)| text.parse::<i64>().ok());
         let min = lag("log.cleaner.min.compaction.lag.ms");
         let max = lag("log.cleaner.max.compaction.lag.ms");
@@ -154,6 +174,25 @@ impl BrokerConfig {
             && min > max
         {
             return Err(Conflict::CompactionLag { min: min.to_string(), max: max.to_string() });
+        }
+        Ok(())
+    }
+
+    /// Whether what consumer groups are given is within the bounds, as Kafka demands at its start.
+    fn check_consumer_groups(&self) -> Result<(), Conflict> {
+        let value_of = |name| self.kafka.get(name).and_then(|(text, _)| text.parse().ok());
+        for [name, min_name, max_name] in CONSUMER_GROUP_BOUNDS {
+            let (value, min, max) = (value_of(name), value_of(min_name), value_of(max_name));
+            if let (Some(value), Some(min), Some(max)) = (value, min, max)
+                && !(min..=max).contains(&value)
+            {
+                return Err(Conflict::OutOfBounds { name, value, min_name, min, max_name, max });
+            }
+        }
+        let consumer = &self.kafka.groups.consumer;
+        let (interval, timeout) = (consumer.heartbeat_interval_ms, consumer.session_timeout_ms);
+        if interval >= timeout {
+            return Err(Conflict::HeartbeatsTooSeldom { interval, timeout });
         }
         Ok(())
     }

@@ -176,6 +176,23 @@ fn settings_that_do_not_go_together_are_refused() {
         ("admin_listen = \"127.0.0.1:9092\"", "both 127.0.0.1:9092"),
         ("[limits]\nrequest_memory_bytes = \"1MiB\"", "could never be read"),
         (
+            "[kafka]\ngroup.consumer.session.timeout.ms = \"1s\"",
+            "group.consumer.min.session.timeout.ms (45000)",
+        ),
+        (
+            "[kafka]\ngroup.consumer.heartbeat.interval.ms = \"20s\"",
+            "group.consumer.max.heartbeat.interval.ms (15000)",
+        ),
+        (
+            "[kafka]\ngroup.consumer.assignment.interval.ms = \"1m\"",
+            "group.consumer.max.assignment.interval.ms (15000)",
+        ),
+        (
+            "[kafka]\ngroup.consumer.max.heartbeat.interval.ms = \"1m\"\n\
+             group.consumer.heartbeat.interval.ms = \"45s\"",
+            "is not less than group.consumer.session.timeout.ms (45000)",
+        ),
+        (
             "[kafka]\nlog.cleaner.min.compaction.lag.ms = 9\nlog.cleaner.max.compaction.lag.ms = 8",
             "(9) is more than",
         ),

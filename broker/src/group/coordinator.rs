@@ -9,8 +9,8 @@
 //! if that is lost with the leadership, the answer is NOT_COORDINATOR.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::rc::Rc;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use thalweg_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 use thalweg_protocol::{ErrorCode, KafkaStr};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use super::classic::{Join, Sync};
 use super::deadlines::Deadlines;
@@ -28,6 +29,7 @@ use super::turn::{Answer, GroupSettings, Turn, Waiter};
 use super::{load, upkeep};
 use crate::node::Node;
 use crate::partition::Partition;
+use crate::shard::Shard;
 
 /// How soon a load that failed is tried again, and how seldom at last.
 const LOAD_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -39,6 +41,8 @@ const DUE_TOGETHER: usize = 64;
 pub(crate) struct Coordinator {
     pub(super) node: Arc<Node>,
     pub(super) partition: Rc<Partition>,
+    /// Where it runs.
+    pub(super) shard: Weak<Shard>,
     epoch: i32,
     started: Instant,
     phase: Cell<Phase>,
@@ -75,14 +79,15 @@ struct Answered {
 
 impl Coordinator {
     /// Begins to load the partition's groups; they are served when all is loaded.
-    pub(super) fn start(node: &Arc<Node>, partition: &Rc<Partition>, epoch: i32) -> Rc<Self> {
+    pub(super) fn start(shard: &Rc<Shard>, partition: &Rc<Partition>, epoch: i32) -> Rc<Self> {
         let (progress, queue) = Progress::new();
         // A log without records has no groups: the first client need not be told to come back.
         let is_bare = partition.log_start_offset() == partition.high_watermark();
         let phase = if is_bare { Phase::Active } else { Phase::Loading };
         let coordinator = Rc::new(Coordinator {
-            node: Arc::clone(node),
+            node: Arc::clone(&shard.node),
             partition: Rc::clone(partition),
+            shard: Rc::downgrade(shard),
             epoch,
             started: Instant::now(),
             phase: Cell::new(phase),
@@ -330,6 +335,11 @@ impl Coordinator {
     /// The ids of all groups, for what goes through them one by one.
     pub(super) fn group_ids(&self) -> Vec<KafkaStr> {
         self.state.borrow().groups.ids()
+    }
+
+    /// The topics in which any group has offsets, with their ids as far as they were known.
+    pub(super) fn topics_with_offsets(&self) -> BTreeSet<(KafkaStr, Uuid)> {
+        self.state.borrow().groups.topics_with_offsets()
     }
 
     /// Runs housekeeping on one group. Nobody waits for its outcome.

@@ -4,15 +4,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use thalweg_protocol::ErrorCode;
 use uuid::Uuid;
 
 use super::OFFSETS_TOPIC;
 use super::coordinator::Coordinator;
-use crate::node::Node;
 use crate::partition::Partition;
+use crate::shard::Shard;
 
 /// The coordinators of a shard, by partition.
 #[derive(Default)]
@@ -22,7 +21,7 @@ pub(crate) struct Coordinators {
 
 impl Coordinators {
     /// A partition was stepped: its coordinator follows its leadership.
-    pub(crate) fn on_step(&self, node: &Arc<Node>, partition: &Rc<Partition>) {
+    pub(crate) fn on_step(&self, shard: &Rc<Shard>, partition: &Rc<Partition>) {
         if partition.name != OFFSETS_TOPIC {
             return;
         }
@@ -38,7 +37,7 @@ impl Coordinators {
             coordinators.remove(&index);
         }
         if let Some(epoch) = serving {
-            coordinators.insert(index, Coordinator::start(node, partition, epoch));
+            coordinators.insert(index, Coordinator::start(shard, partition, epoch));
         }
     }
 

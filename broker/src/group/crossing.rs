@@ -24,6 +24,7 @@ impl Groups {
         turn: &mut Turn<'_>,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
         heartbeat.check(&turn.settings.consumer)?;
+        let mut generation = 0;
         let prior = match self.get_mut(id).map(|group| &mut group.kind) {
             Some(GroupKind::Consumer(consumer)) => {
                 let response = consumer.heartbeat(heartbeat, turn)?;
@@ -32,6 +33,7 @@ impl Groups {
             }
             None if heartbeat.joins() => Vec::new(),
             Some(GroupKind::Classic(classic)) if heartbeat.joins() && classic.is_empty() => {
+                generation = classic.generation();
                 classic.has_history().then(|| classic.tombstone()).into_iter().collect()
             }
             Some(GroupKind::Classic(_)) if heartbeat.joins() => {
@@ -40,7 +42,7 @@ impl Groups {
             Some(GroupKind::Classic(_)) => return not_found(id, "is not a consumer group"),
             None => return not_found(id, "does not exist"),
         };
-        let mut consumer = ConsumerGroup::new(id.clone());
+        let mut consumer = ConsumerGroup::continuing(id.clone(), generation);
         let response = consumer.stay(heartbeat, &prior, turn)?;
         self.entry(id).kind = GroupKind::Consumer(consumer);
         Ok(response)
@@ -109,7 +111,8 @@ impl Groups {
             return Ok(());
         }
         turn.journal.append(&consumer.tombstones())?;
-        group.kind = GroupKind::Classic(ClassicGroup::new(id.clone()));
+        let classic = ClassicGroup::continuing(id.clone(), consumer.epoch());
+        group.kind = GroupKind::Classic(classic);
         Ok(())
     }
 }

@@ -3,12 +3,13 @@
 //! Requests change it by way of the group's own protocol (`classic`) or by records that are
 //! appended and then replayed here; a new coordinator replays all of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use thalweg_protocol::group_record::Record;
 use thalweg_protocol::messages::describe_groups::DescribedGroup;
 use thalweg_protocol::messages::list_groups::ListedGroup;
 use thalweg_protocol::{ErrorCode, KafkaStr};
+use uuid::Uuid;
 
 use super::classic::{CONSUMER, ClassicGroup, Join, Leave, Sync, refused_join, refused_sync};
 use super::consumer::ConsumerGroup;
@@ -105,6 +106,12 @@ impl Groups {
     /// The ids of all groups.
     pub(crate) fn ids(&self) -> Vec<KafkaStr> {
         self.by_id.keys().cloned().collect()
+    }
+
+    /// The topics in which any group has offsets, with their ids as far as they were known.
+    pub(super) fn topics_with_offsets(&self) -> BTreeSet<(KafkaStr, Uuid)> {
+        let offsets = self.by_id.values().flat_map(|group| group.offsets.iter());
+        offsets.map(|(topic, _, offset)| (topic.clone(), offset.topic_id)).collect()
     }
 
     /// Forgets a group without leaving a trace.

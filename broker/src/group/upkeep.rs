@@ -1,6 +1,11 @@
 //! What a coordinator does unasked: offsets that are too old go, and so do those in topics that
-//! were deleted.
+//! were deleted, also if that was while nobody coordinated.
+//!
+//! A topic counts as deleted only if this broker's image had it and has it no more, or if it is
+//! missing from an image that is known to be as new as the controller's: an image that lags behind
+//! does not have the newest topics yet.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::coordinator::Coordinator;
+use crate::controller::command::Command;
 use crate::controller::image::Image;
 
 /// Groups looked at before others have their turn.
@@ -20,12 +26,14 @@ pub(super) async fn run(coordinator: &Coordinator) {
     images.mark_unchanged();
     let mut seen = coordinator.node.images.load();
     let mut checked = Instant::now();
+    let mut is_sure = forget_topics_deleted_before(coordinator).await;
     while !coordinator.is_ended() {
         let every_ms = coordinator.settings().offsets_retention_check_interval_ms;
         let check_at = checked + Duration::from_millis(every_ms);
         tokio::select! {
             () = sleep_until(check_at) => {
                 expire(coordinator).await;
+                is_sure = is_sure || forget_topics_deleted_before(coordinator).await;
                 checked = Instant::now();
             }
             changed = images.changed() => {
@@ -59,14 +67,46 @@ fn is_gone(before: &Image, now: &Image, name: &str, committed_to: Uuid) -> bool 
     })
 }
 
+/// Forgets offsets in topics that were deleted before this broker began to coordinate. False if the
+/// controller could not be asked.
+async fn forget_topics_deleted_before(coordinator: &Coordinator) -> bool {
+    let image = coordinator.node.images.load();
+    let mut missing = coordinator.topics_with_offsets();
+    missing.retain(|(name, id)| !is_there(&image, name, *id));
+    if missing.is_empty() {
+        return true;
+    }
+    let Some(shard) = coordinator.shard.upgrade() else { return true };
+    if let Err(error) = shard.propose(Command::Barrier).await {
+        tracing::debug!(%error, "offsets of topics that may be deleted are kept for now");
+        return false;
+    }
+    let image = coordinator.node.images.load();
+    let deleted: BTreeSet<(KafkaStr, Uuid)> =
+        missing.into_iter().filter(|(name, id)| !is_there(&image, name, *id)).collect();
+    if !deleted.is_empty() {
+        let is_gone = |name: &KafkaStr, id: Uuid| deleted.contains(&(name.clone(), id));
+        forget(coordinator, is_gone).await;
+    }
+    true
+}
+
+/// Whether there is the topic to which an offset was committed; without its id, one of its name.
+fn is_there(image: &Image, name: &str, id: Uuid) -> bool {
+    if id.is_nil() { image.topic(name).is_some() } else { image.topic_by_id(id).is_some() }
+}
+
 async fn forget_deleted_topics(coordinator: &Coordinator, before: &Arc<Image>, now: &Arc<Image>) {
     if !before.topics.values().any(|topic| is_gone(before, now, &topic.name, topic.id)) {
         return;
     }
-    let is_gone = |name: &KafkaStr, id: Uuid| is_gone(before, now, name, id);
+    forget(coordinator, |name, id| is_gone(before, now, name, id)).await;
+}
+
+async fn forget(coordinator: &Coordinator, is_gone: impl Fn(&KafkaStr, Uuid) -> bool) {
     for some in coordinator.group_ids().chunks(TOGETHER) {
         for id in some {
-            coordinator.tend(id, |groups, turn| groups.delete_topics(id, is_gone, turn));
+            coordinator.tend(id, |groups, turn| groups.delete_topics(id, &is_gone, turn));
         }
         tokio::task::yield_now().await;
     }
@@ -82,6 +122,13 @@ mod tests {
         let (name, id) = ("t".to_owned(), Uuid::from_u128(id));
         let create = Command::CreateTopic { name, id, partitions: vec![], configs: [].into() };
         apply(image, image.applied + 1, &create).0
+    }
+
+    #[test]
+    fn a_topic_is_there_by_its_id_or_by_its_name_where_that_is_all_that_is_known() {
+        let image = with_topic(&Image::default(), 1);
+        assert!(is_there(&image, "t", Uuid::from_u128(1)) && is_there(&image, "t", Uuid::nil()));
+        assert!(!is_there(&image, "t", Uuid::from_u128(2)) && !is_there(&image, "u", Uuid::nil()));
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Shard {
                     }
                 } else if let Ok(partition) = self.partition(id.topic, id.partition) {
                     let goes_on = partition.step();
-                    self.groups.on_step(&self.node, &partition);
+                    self.groups.on_step(&self, &partition);
                     if !goes_on {
                         self.reopen(&partition);
                     }

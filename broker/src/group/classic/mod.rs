@@ -130,6 +130,12 @@ impl ClassicGroup {
         }
     }
 
+    /// A group that has no members left from when it was a consumer group: its generations go on
+    /// where epochs were.
+    pub(crate) fn continuing(id: KafkaStr, epoch: i32) -> ClassicGroup {
+        ClassicGroup { generation: epoch, ..ClassicGroup::new(id) }
+    }
+
     /// Where the group stands.
     pub(crate) fn state(&self) -> &State {
         &self.state

@@ -41,10 +41,15 @@ impl ConsumerGroup {
         let mut draft = Draft::new(self, turn.image);
         draft.admit_classic(&id, join.info.instance_id.as_ref(), turn)?;
         let subscribed = draft.subscribe(&id, |_| info(join, &subscription), turn)?;
+        // A classic member waits for its assignment, and asks again at once if it gets an old one.
         draft.update_targets(turn);
         draft.reconcile(&id, Some(&owned), subscribed);
+        let assigned = draft.assignment_epoch != draft.group.assignment_epoch;
         let records = draft.records;
         self.commit(&[], &records, turn)?;
+        if assigned {
+            self.assigned_ms = Some(turn.now_ms);
+        }
         self.image_seen = Some(turn.image.applied);
 
         let Some((id, member)) = self.members.get_key_value(&id) else {

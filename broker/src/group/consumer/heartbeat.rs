@@ -153,11 +153,14 @@ impl ConsumerGroup {
         let id = draft.admit(heartbeat, owned.as_ref(), turn)?;
         let before = draft.member(&id).cloned().unwrap_or_default();
         let subscribed = draft.subscribe(&id, |before| heartbeat.info(before), turn)?;
-        draft.update_targets(turn);
+        if draft.may_assign(turn) {
+            draft.update_targets(turn);
+        }
         draft.reconcile(&id, owned.as_ref(), subscribed);
 
         let after = draft.member(&id).cloned().unwrap_or_default();
         let refreshed = draft.may_refresh(turn);
+        let assigned = draft.assignment_epoch != self.assignment_epoch;
         let records = draft.records;
         self.commit(prior, &records, turn)?;
         self.image_seen = Some(turn.image.applied);
@@ -165,8 +168,25 @@ impl ConsumerGroup {
             self.image_resolved = Some(turn.image.applied);
             self.regexes_resolved_ms = Some(turn.now_ms);
         }
+        if assigned {
+            self.assigned_ms = Some(turn.now_ms);
+        }
         self.restart_timers(&id, &before, &after, turn);
-        Ok(respond(id, heartbeat, &before, &after, turn))
+        let heartbeat_interval_ms = self.heartbeat_interval_ms(turn);
+        Ok(ConsumerGroupHeartbeatResponse {
+            heartbeat_interval_ms,
+            ..respond(id, heartbeat, &before, &after)
+        })
+    }
+
+    /// When the member is to be heard of next: where an assignment is due before the usual time, as
+    /// soon as it is.
+    fn heartbeat_interval_ms(&self, turn: &Turn<'_>) -> i32 {
+        let usual_ms = turn.settings.consumer.heartbeat_interval_ms;
+        match self.assignment_due_in(turn).filter(|_| self.epoch > self.assignment_epoch) {
+            Some(wait_ms) => i32::try_from(wait_ms).unwrap_or(i32::MAX).min(usual_ms),
+            None => usual_ms,
+        }
     }
 
     fn restart_timers(&mut self, id: &KafkaStr, before: &Member, after: &Member, turn: &Turn<'_>) {
@@ -297,7 +317,6 @@ fn respond(
     heartbeat: &Heartbeat,
     before: &Member,
     after: &Member,
-    turn: &Turn<'_>,
 ) -> ConsumerGroupHeartbeatResponse {
     let (before, after) = (&before.current, &after.current);
     let is_news = heartbeat.is_full() || !before.assigned.keys().eq(after.assigned.keys());
@@ -308,7 +327,6 @@ fn respond(
     ConsumerGroupHeartbeatResponse {
         member_id: Some(id),
         member_epoch: after.epoch,
-        heartbeat_interval_ms: turn.settings.consumer.heartbeat_interval_ms,
         assignment,
         ..ConsumerGroupHeartbeatResponse::default()
     }

@@ -73,6 +73,8 @@ pub(crate) struct ConsumerGroup {
     image_seen: Option<u64>,
     /// The image whose topics the regular expressions were last tried on.
     image_resolved: Option<u64>,
+    /// When `targets` were last made, by the monotonic clock.
+    assigned_ms: Option<u64>,
     /// When the regular expressions were last resolved, by the monotonic clock.
     regexes_resolved_ms: Option<u64>,
 }
@@ -98,6 +100,18 @@ impl ConsumerGroup {
     /// A group of which nothing is known yet.
     pub(crate) fn new(id: KafkaStr) -> Self {
         ConsumerGroup { id, ..ConsumerGroup::default() }
+    }
+
+    /// A group that has no members left from when it was a classic one: its epochs go on where
+    /// generations were, so that no two times in its life bear the same number.
+    pub(crate) fn continuing(id: KafkaStr, generation: i32) -> Self {
+        let epoch = generation.max(0);
+        ConsumerGroup { id, epoch, assignment_epoch: epoch, ..ConsumerGroup::default() }
+    }
+
+    /// The group epoch.
+    pub(crate) fn epoch(&self) -> i32 {
+        self.epoch
     }
 
     /// Whether nobody is a member.

@@ -12,6 +12,8 @@ pub struct ConsumerSettings {
     pub session_timeout_ms: i32,
     /// `group.consumer.heartbeat.interval.ms`.
     pub heartbeat_interval_ms: i32,
+    /// `group.consumer.assignment.interval.ms`.
+    pub assignment_interval_ms: u64,
     /// `group.consumer.max.size`.
     pub members_max: usize,
     /// `group.consumer.assignors`.
@@ -85,6 +87,7 @@ impl Default for ConsumerSettings {
         ConsumerSettings {
             session_timeout_ms: 45_000,
             heartbeat_interval_ms: 5_000,
+            assignment_interval_ms: 1_000,
             members_max: usize::MAX,
             assignors: Assignors(Arc::new(Assignor::ALL)),
             migration: MigrationPolicy { upgrade: true, downgrade: true },

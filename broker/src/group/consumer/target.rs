@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thalweg_protocol::KafkaStr;
 use uuid::Uuid;
 
+use super::ConsumerGroup;
 use super::draft::Draft;
 use super::member::{Member, MemberInfo};
 use super::record;
@@ -13,6 +14,12 @@ use crate::group::assignor::{Assignor, MemberSpec, PartitionCounts, TopicPartiti
 use crate::group::turn::Turn;
 
 impl Draft<'_> {
+    /// Whether the last assignment is old enough for the next. The group's first member does not
+    /// wait.
+    pub(super) fn may_assign(&self, turn: &Turn<'_>) -> bool {
+        self.group.is_empty() || self.group.assignment_due_in(turn).is_none()
+    }
+
     /// Assigns anew if the group epoch has grown since.
     pub(super) fn update_targets(&mut self, turn: &Turn<'_>) {
         if self.epoch <= self.assignment_epoch {
@@ -52,6 +59,15 @@ impl Draft<'_> {
         let assignor = preferred_assignor(&members, settings);
         let targets = assignor.assign(&specs, &counts);
         members.into_iter().map(|(id, _)| id.clone()).zip(targets).collect()
+    }
+}
+
+impl ConsumerGroup {
+    /// How long the assignment there is must still do.
+    pub(super) fn assignment_due_in(&self, turn: &Turn<'_>) -> Option<u64> {
+        let due_ms =
+            self.assigned_ms?.saturating_add(turn.settings.consumer.assignment_interval_ms);
+        due_ms.checked_sub(turn.now_ms).filter(|wait_ms| *wait_ms > 0)
     }
 }
 

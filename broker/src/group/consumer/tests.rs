@@ -382,3 +382,32 @@ fn a_group_that_is_forgotten_leaves_nothing() {
         assert!(keys.contains(&record.key_bytes().unwrap()), "{record:?}");
     }
 }
+
+#[test]
+fn an_assignment_lasts_for_its_interval_and_the_next_is_made_of_all_that_changed_meanwhile() {
+    let mut world = World::new(&[("t", 6)]);
+    world.settings.consumer.assignment_interval_ms = 1_000;
+    let mut clients = ["one", "two", "three"].map(|id| Client::new(id, &["t"]));
+    clients[0].beat(&mut world).unwrap();
+    assert_eq!((clients[0].epoch, clients[0].used.len()), (1, 6), "the first does not wait");
+    world.now_ms += 200;
+    for client in &mut clients[1..] {
+        let response = world.send(client.request()).unwrap();
+        client.learn(&response);
+        assert_eq!((client.epoch, client.used.len()), (1, 0));
+        assert_eq!(response.heartbeat_interval_ms, 800, "it comes back when there is news");
+    }
+    assert_eq!(world.group.state_name(), "Assigning");
+    // The first has nothing to give up yet.
+    clients[0].beat(&mut world).unwrap();
+    assert_eq!(clients[0].used.len(), 6);
+    world.now_ms += 800;
+    let [one, two, three] = &mut clients;
+    settle(&mut world, &mut [one, two, three]);
+    for client in [&*one, two, three] {
+        // One assignment for both that came: the third epoch has no target of its own.
+        assert_eq!((client.epoch, client.used.len()), (3, 2));
+    }
+    let response = world.send(one.request()).unwrap();
+    assert_eq!(response.heartbeat_interval_ms, 5_000);
+}

@@ -343,15 +343,19 @@ fn a_group_without_members_becomes_what_its_next_member_speaks() {
     let mut broker = Broker::new();
     let mut new = Client::new("new", &["t"]);
     broker.beat(&mut new).unwrap();
+    let last_epoch = new.epoch;
     new.epoch = -1;
     broker.beat(&mut new).unwrap();
     let old = classic(&mut broker);
     assert_eq!(broker.kind(), "classic");
+    assert!(old.generation > last_epoch, "the group goes on counting");
+    let last_generation = old.generation;
     let leave = Leave { member_id: old.id, instance_id: None, reason: None };
     let (left, _) = broker.turn(|groups, turn| groups.leave(&"g".into(), &[leave], turn));
     assert_eq!(left, Ok(vec![ErrorCode::None]));
     let mut new = Client::new("new", &["t"]);
     broker.beat(&mut new).unwrap();
     assert_eq!((broker.kind(), new.used.len()), ("consumer", 4));
+    assert!(new.epoch > last_generation, "the group goes on counting");
     assert_eq!(broker.reloaded_state(), ("consumer".into(), "Stable".into()));
 }

@@ -78,7 +78,7 @@ pub(super) fn settings() -> GroupSettings {
         offsets_topic_partitions: 1,
         offsets_topic_replication_factor: 1,
         offsets_topic_segment_bytes: 1 << 20,
-        consumer: ConsumerSettings::default(),
+        consumer: ConsumerSettings { assignment_interval_ms: 0, ..ConsumerSettings::default() },
     }
 }
 
