@@ -1,8 +1,9 @@
 //! Durable 4 KiB appends per second: io_uring against the thread pool, by number of files.
 //!
 //! Each file has one writer that appends, flushes, and appends again, as a partition with one
-//! batch in flight does. Run with `cargo bench -p thalweg-benches --bench disk [seconds]`. Backends
-//! alternate, and the first round only warms the memory and the disk up.
+//! batch in flight does. Run with `cargo bench -p thalweg-benches --bench disk [seconds]`; `cargo
+//! test` of it only shows that it works. Backends alternate, and the first round only warms the
+//! memory and the disk up.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -34,10 +35,15 @@ struct Outcome {
 fn main() -> anyhow::Result<()> {
     // Cargo passes `--bench`; the first number is ours.
     let seconds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(2);
-    let duration = Duration::from_secs(seconds);
+    let is_test = std::env::args().all(|argument| argument != "--bench");
+    let duration = match is_test {
+        true => Duration::from_millis(20),
+        false => Duration::from_secs(seconds),
+    };
+    let rounds = if is_test { 2 } else { ROUNDS };
     println!("files  backend     appends/s   p50 us   p99 us   user us/op  sys us/op  calls/op");
     for files in FILE_COUNTS {
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             for backend in ["uring", "std-4", "std-16", "std-64"] {
                 let outcome = run(backend, files, duration)?;
                 if round > 0 {

@@ -1,5 +1,6 @@
-//! What the end-to-end benchmarks share: server processes, their CPU time, and connections that
-//! carry raw frames.
+//! What benchmarks share: server processes, their CPU time, connections that carry raw frames, and
+//! logs.
 
 pub mod frames;
+pub mod logs;
 pub mod server;

@@ -2,16 +2,20 @@
 //!
 //! Two bare servers do only what no broker can leave out: one receives frames, checks a CRC and
 //! writes to the page cache; the other sends slices of a mapped file. The same load goes to them
-//! and to a broker in turn, and the CPU seconds of each server, per gigabyte, are compared.
+//! and to a broker in turn, and the CPU seconds of each server, per gigabyte, are compared. Then
+//! durable appends through a bare io_uring and through the log are.
 //!
 //! `cargo run --release -p thalweg-benches --bin floor -- [--thalweg FILE] [--gigabytes N]`
 
 mod bare;
+mod flushes;
 mod load;
+mod ring;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -29,12 +33,18 @@ struct Arguments {
     /// Pairs of measurements; one more comes first and only warms the memory.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// How long each measurement of durable appends takes.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
     /// Where data is written; a directory in it is made and removed.
     #[arg(long, default_value = ".")]
     dir: PathBuf,
     #[command(subcommand)]
     role: Option<Role>,
 }
+
+/// What a broker's CPU time should be of the bare server's.
+const AIM: f64 = 1.5;
 
 #[derive(Subcommand)]
 enum Role {
@@ -51,7 +61,11 @@ fn main() -> anyhow::Result<()> {
     match &arguments.role {
         Some(Role::Receive { file }) => bare::receive(file),
         Some(Role::Send { file }) => bare::send(file),
-        None => compare(&arguments),
+        None => {
+            compare(&arguments)?;
+            let time = Duration::from_secs_f64(arguments.seconds);
+            flushes::compare(&arguments.dir, arguments.rounds, time)
+        }
     }
 }
 
@@ -105,8 +119,9 @@ fn report(
     let mut ratios: Vec<f64> =
         rounds.iter().map(|round| round.broker.total() / round.floor.total()).collect();
     ratios.sort_by(f64::total_cmp);
-    let median = ratios.get(ratios.len() / 2).context("at least one round")?;
-    writeln!(out, "  {what:<8} median ratio {median:.2}")?;
+    let median = *ratios.get(ratios.len() / 2).context("at least one round")?;
+    let met = if median <= AIM { "met" } else { "not met" };
+    writeln!(out, "  {what:<8} median ratio {median:.2} (aim ≤ {AIM}: {met})")?;
     Ok(())
 }
 

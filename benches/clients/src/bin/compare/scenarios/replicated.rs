@@ -14,14 +14,14 @@ use crate::{device, librdkafka, topic};
 const BROKERS: u8 = 3;
 const PARTITIONS: i32 = 6;
 const RECORD_BYTES: usize = 1024;
-const RECORDS_PER_SECOND: f64 = 1000.0;
+const RECORDS_PER_SECOND: f64 = 500.0;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     number: 8,
     title: "Three brokers, three replicas",
     what: "Six partitions with a replica on each of three brokers on this machine, `acks=all` \
            (Thalweg answers when two replicas have it, Kafka when all in-sync ones do, of which it \
-           demands two), 1 KiB records: as fast as one librdkafka producer can, then 1,000 \
+           demands two), 1 KiB records: as fast as one librdkafka producer can, then 500 \
            records/s with `linger.ms=0`, from when each was due to when a consumer had it. First \
            from the page cache on both, then in new clusters flushed on both. CPU and memory are \
            the sums over the three brokers.",
