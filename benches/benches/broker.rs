@@ -187,11 +187,8 @@ const MEMBER: &str = "0000000000000000000001";
 
 /// Joins a group, again until its coordinator has loaded. Gives the member's epoch.
 async fn join(client: &Client, topic: &str) -> anyhow::Result<i32> {
-    let find = FindCoordinatorRequest {
-        key: GROUP.into(),
-        coordinator_keys: vec![GROUP.into()],
-        ..Default::default()
-    };
+    let find =
+        FindCoordinatorRequest { coordinator_keys: vec![GROUP.into()], ..Default::default() };
     let request = ConsumerGroupHeartbeatRequest {
         group_id: GROUP.into(),
         member_id: MEMBER.into(),
