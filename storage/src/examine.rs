@@ -19,6 +19,8 @@ use crate::footer::Footer;
 use crate::frame::{Chain, EntryFrame, Frame, FrameReader};
 use crate::ledger::{Checkpoint, LEDGER_ENTRIES_START, LedgerHeader, decode_entries};
 use crate::ledger_entry::LedgerEntry;
+#[cfg(feature = "planted-bugs")]
+use crate::recovery::planted;
 use crate::segment::{Extent, SegmentKey};
 
 /// A segment's files; one that is missing is `None`.
@@ -182,6 +184,8 @@ pub(crate) async fn examine(
         entries_verified: 0,
         bytes_verified: 0,
     };
+    #[cfg(feature = "planted-bugs")]
+    let scope = Scope { verify_all: scope.verify_all || planted::cuts_at_first_bad_crc(), ..scope };
     if !scope.verify_all {
         walk.trust();
     }
@@ -356,6 +360,10 @@ impl Walk<'_> {
     }
 
     async fn was_durable(&mut self, position: u64) -> io::Result<bool> {
+        #[cfg(feature = "planted-bugs")]
+        if planted::cuts_at_first_bad_crc() {
+            return Ok(false);
+        }
         let mut from = position + 1;
         if position < self.durable || !self.is_complete() {
             return Ok(true);

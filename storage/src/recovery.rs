@@ -4,6 +4,8 @@
 //! (see `examine.rs`) and then settled: a torn tail is cut, a damaged segment is sealed as it is so
 //! that the log goes on in a new one, a lost or stale ledger is rebuilt. Doubt never deletes data.
 
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 mod segment;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::rc::Rc;
 
 use super::trace::Trace;
@@ -25,6 +26,8 @@ struct Pages {
     acknowledged: BTreeMap<Place, BTreeMap<i64, String>>,
     read: BTreeMap<Place, BTreeMap<i64, String>>,
     committed: BTreeMap<String, Committed>,
+    commits: usize,
+    deleted: usize,
     topics: BTreeMap<String, Existence>,
     violations: Vec<String>,
 }
@@ -58,6 +61,21 @@ pub struct Tally {
     pub read: usize,
     /// Topics created.
     pub topics: usize,
+    /// Topics deleted for good.
+    pub deleted: usize,
+    /// Offsets committed by groups.
+    pub commits: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { acknowledged, read, topics, deleted, commits } = self;
+        write!(
+            f,
+            "{acknowledged} records acknowledged, {read} read, {commits} offsets committed, "
+        )?;
+        write!(f, "{topics} topics created, {deleted} deleted")
+    }
 }
 
 impl Book {
@@ -84,6 +102,8 @@ impl Book {
             acknowledged: pages.acknowledged.values().map(BTreeMap::len).sum(),
             read: pages.read.values().map(BTreeMap::len).sum(),
             topics: pages.topics.len(),
+            deleted: pages.deleted,
+            commits: pages.commits,
         }
     }
 
@@ -99,7 +119,7 @@ impl Book {
 
     /// A leader says that the value is at the offset, for ever.
     pub fn acknowledge(&self, place: &Place, offset: i64, value: &str) {
-        self.trace.note(&format!("{place:?} acknowledged {value} at {offset}"));
+        self.trace.detail(&format!("{place:?} acknowledged {value} at {offset}"));
         let before = {
             let mut pages = self.pages.borrow_mut();
             let read = pages.read.get(place).and_then(|read| read.get(&offset)).cloned();
@@ -170,8 +190,10 @@ impl Book {
 
     /// A coordinator has taken it.
     pub fn commit(&self, group: &str, offset: i64) {
-        self.trace.note(&format!("group {group} committed {offset}"));
-        self.pages.borrow_mut().committed.entry(group.to_owned()).or_default().taken = offset;
+        self.trace.detail(&format!("group {group} committed {offset}"));
+        let mut pages = self.pages.borrow_mut();
+        pages.committed.entry(group.to_owned()).or_default().taken = offset;
+        pages.commits += 1;
     }
 
     /// A coordinator says where a group stands, asked when `before` was known.
@@ -184,8 +206,15 @@ impl Book {
 
     /// A topic's existence as of now.
     pub fn topic(&self, name: &str, existence: Existence) {
-        self.trace.note(&format!("topic {name}: {existence:?}"));
-        self.pages.borrow_mut().topics.insert(name.to_owned(), existence);
+        let what = match existence {
+            Existence::Unknown => "being created or deleted",
+            Existence::There => "there",
+            Existence::Gone => "gone",
+        };
+        self.trace.note(&format!("topic {name}: {what}"));
+        let mut pages = self.pages.borrow_mut();
+        pages.deleted += usize::from(existence == Existence::Gone);
+        pages.topics.insert(name.to_owned(), existence);
     }
 
     /// All topics that were ever asked for.

@@ -1,19 +1,16 @@
 //! What goes wrong in a run, one thing after the other and often several at once.
 //!
-//! Damage for good (bits that flip) hits one machine only, so that a majority always has every
-//! record; everything else hits any machine, or all of them.
+//! It may hit any machine, or all of them; what happens to one of them only is in `wear.rs`.
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use thalweg_protocol::KafkaStr;
 use thalweg_protocol::messages::AlterPartitionReassignmentsRequest;
 use thalweg_protocol::messages::alter_partition_reassignments::{
     ReassignablePartition, ReassignableTopic,
 };
-use thalweg_storage::disk::Disk;
+use thalweg_protocol::{ErrorCode, KafkaStr};
 use thalweg_storage::disk::sim::Operation;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
@@ -23,6 +20,7 @@ use super::client::Client;
 use super::dice::Dice;
 use super::machine::Machine;
 use super::network::{Host, Net};
+use super::toll::Misfortune;
 use super::trace::Trace;
 
 /// Half an hour: less than what a topic's timestamps may be off.
@@ -40,8 +38,6 @@ pub(super) struct Faults {
     pub(super) places: Vec<Place>,
     /// What decides.
     pub(super) dice: Dice,
-    /// Whether bits may flip.
-    pub(super) bit_rot: bool,
 }
 
 impl Faults {
@@ -72,27 +68,26 @@ impl Faults {
         let note = |what: &str| self.trace.note(&format!("fault: {what}"));
         match self.dice.below(20) {
             0 | 1 => {
-                note(&format!("kill {host}"));
-                machine.kill(self.dice.millis(50, 3000));
-            }
-            2 | 3 => {
-                note(&format!("power of {host}"));
-                machine.power_cut(self.dice.millis(50, 4000));
-            }
-            4 => {
-                note("power of several");
-                let several = 1 + self.dice.below(self.machines.len() as u64);
-                let down = self.dice.shuffled(&self.machines);
-                for machine in down.iter().take(usize::try_from(several).unwrap_or(1)) {
-                    machine.power_cut(self.dice.millis(10, 1000));
+                if machine.kill(self.dice.millis(50, 3000)) {
+                    note(&format!("kill {host}"));
+                    self.trace.struck(Misfortune::Kill);
                 }
+            }
+            2 | 3 => self.power_cut(&[machine], 50..=4000),
+            4 => {
+                let several = 1 + self.dice.below(self.machines.len() as u64);
+                let mut down = self.dice.shuffled(&self.machines);
+                down.truncate(usize::try_from(several).unwrap_or(1));
+                self.power_cut(&down, 10..=1000);
             }
             5 => {
                 note(&format!("stop {host}"));
+                self.trace.struck(Misfortune::Stop);
                 machine.stop();
             }
             6 | 7 => {
                 note(&format!("pause {host}"));
+                self.trace.struck(Misfortune::Pause);
                 machine.pause(true);
                 let wakes = self.dice.millis(50, 5000);
                 spawn_local(async move {
@@ -100,12 +95,8 @@ impl Faults {
                     machine.pause(false);
                 });
             }
-            8 => self.isolate(host, |from, to| format!("cut {from} off, and from {to}")),
-            9 => {
-                let other = self.any().host;
-                note(&format!("cut {host} to {other} one way"));
-                self.net.cut(host, other);
-            }
+            8 => self.isolate(host),
+            9 => self.cut_one_way(host, self.any().host),
             10 => self.split(),
             11..=13 => {
                 note("mend the network");
@@ -122,19 +113,47 @@ impl Faults {
                 let off = i64::try_from(self.dice.below(2 * CLOCK_OFF_MS.unsigned_abs()));
                 let off = off.unwrap_or(0) - CLOCK_OFF_MS;
                 note(&format!("the clock of {host} off by {off} ms"));
+                self.trace.struck(Misfortune::ClockJump);
                 machine.shift_clock(off);
             }
-            17 => self.rot().await,
+            // Once in a while nothing happens.
+            17 => {}
             _ => self.reassign(client).await,
         }
     }
 
+    /// Takes the power of machines away at once, each for so many milliseconds.
+    fn power_cut(&self, machines: &[Rc<Machine>], down_ms: RangeInclusive<u64>) {
+        let mut dark = Vec::new();
+        for machine in machines {
+            if machine.power_cut(self.dice.millis(*down_ms.start(), *down_ms.end())) {
+                dark.push(machine.host);
+            }
+        }
+        self.trace.note(&format!("fault: power of {dark:?}"));
+        match dark.len() {
+            0 => {}
+            1 => self.trace.struck(Misfortune::PowerOfOne),
+            all if all == self.machines.len() => self.trace.struck(Misfortune::PowerOfAll),
+            _ => self.trace.struck(Misfortune::PowerOfSeveral),
+        }
+    }
+
     /// Cuts a broker off from the other brokers; clients may still reach it.
-    fn isolate(&self, host: Host, what: impl Fn(Host, &str) -> String) {
-        self.trace.note(&format!("fault: {}", what(host, "all brokers")));
+    fn isolate(&self, host: Host) {
+        self.trace.note(&format!("fault: cut {host} off from all brokers, and them from {host}"));
+        self.trace.struck(Misfortune::Isolation);
         for other in &self.machines {
             self.net.cut(host, other.host);
             self.net.cut(other.host, host);
+        }
+    }
+
+    fn cut_one_way(&self, from: Host, to: Host) {
+        if from != to {
+            self.trace.note(&format!("fault: cut {from} to {to} one way"));
+            self.trace.struck(Misfortune::OneWay);
+            self.net.cut(from, to);
         }
     }
 
@@ -145,6 +164,7 @@ impl Faults {
         let at = 1 + self.dice.below(hosts.len() as u64 - 1);
         let (a, b) = hosts.split_at(usize::try_from(at).unwrap_or(1));
         self.trace.note(&format!("fault: split {a:?} from {b:?}"));
+        self.trace.struck(Misfortune::Split);
         for (a, b) in a.iter().flat_map(|a| b.iter().map(move |b| (*a, *b))) {
             self.net.cut(a, b);
             self.net.cut(b, a);
@@ -155,6 +175,7 @@ impl Faults {
         let host = machine.host;
         let note = |what: &str| self.trace.note(&format!("fault: disk of {host}: {what}"));
         match self.dice.below(4) {
+            0 | 1 if machine.is_spared() => {}
             0 => {
                 note("EIO on the next sync");
                 machine.disk().fail_next(Operation::Sync, libc::EIO, 1);
@@ -174,6 +195,7 @@ impl Faults {
             }
             _ => {
                 note("slow");
+                self.trace.struck(Misfortune::SlowDisk);
                 let slow: RangeInclusive<Duration> =
                     Duration::from_millis(1)..=self.dice.millis(2, 60);
                 machine.disk().set_latency(Some(slow));
@@ -183,22 +205,6 @@ impl Faults {
                     machine.disk().set_latency(None);
                 });
             }
-        }
-    }
-
-    /// Flips a bit of a segment, on the first machine only.
-    async fn rot(&self) {
-        let Some(machine) = self.machines.first().filter(|_| self.bit_rot) else { return };
-        let disk = machine.disk().reopen();
-        let Ok(files) = segments(&disk).await else { return };
-        if files.is_empty() {
-            return;
-        }
-        let path = self.dice.pick(&files);
-        let (position, bit) = (self.dice.below(16384), self.dice.below(8));
-        let flipped = disk.flip_bit(path, position, u8::try_from(bit).unwrap_or(0));
-        if flipped.is_ok() {
-            self.trace.note(&format!("fault: bit {bit} of byte {position} of {}", path.display()));
         }
     }
 
@@ -212,7 +218,12 @@ impl Faults {
         let request = reassignment(&topic, partition, target);
         let to = client.any();
         // Whether it was taken makes no difference to what must hold.
-        let _ = client.call(to, &request, 0).await;
+        let answer = client.call(to, &request, 0).await;
+        let outcomes = answer.into_iter().flat_map(|answer| answer.responses);
+        let mut outcomes = outcomes.flat_map(|topic| topic.partitions);
+        if outcomes.any(|it| ErrorCode::from(it.error_code) == ErrorCode::None) {
+            self.trace.struck(Misfortune::Reassignment);
+        }
     }
 }
 
@@ -237,23 +248,4 @@ pub(super) fn reassignment(
         timeout_ms: 3000,
         ..Default::default()
     }
-}
-
-/// Segments and ledgers of all topics on a disk.
-async fn segments(disk: &dyn Disk) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut dirs = vec![PathBuf::from("/data/topics")];
-    while let Some(dir) = dirs.pop() {
-        for entry in disk.list_dir(&dir).await? {
-            let path = dir.join(&entry.name);
-            let is_log = |extension: &str| path.extension().is_some_and(|it| it == extension);
-            if entry.is_dir {
-                dirs.push(path);
-            } else if is_log("log") || is_log("idx") {
-                files.push(Path::to_owned(&path));
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }

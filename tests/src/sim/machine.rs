@@ -100,6 +100,7 @@ pub struct Machine {
     /// Not started again before.
     down_until: Cell<Instant>,
     dark: Cell<bool>,
+    spared: Cell<bool>,
 }
 
 struct Process {
@@ -122,6 +123,7 @@ impl Machine {
             waker: RefCell::default(),
             down_until: Cell::new(Instant::now()),
             dark: Cell::new(false),
+            spared: Cell::new(false),
         })
     }
 
@@ -230,13 +232,32 @@ impl Machine {
         *self.process.borrow_mut() = Some(process);
         if let Some(why) = ended {
             self.cluster.trace.note(&format!("broker {} is gone: {why}", self.host));
-            self.kill(self.dice.millis(300, 1500));
+            self.end(self.dice.millis(300, 1500));
         }
         Poll::Pending
     }
 
-    /// Ends the process at once; what it has written stays. Back after `down`.
-    pub fn kill(&self, down: std::time::Duration) {
+    /// Crashes do not happen to it, nor do failing disks, for as long as it is `spared`.
+    pub fn spare(&self, spared: bool) {
+        self.spared.set(spared);
+    }
+
+    /// Whether it is spared now.
+    pub fn is_spared(&self) -> bool {
+        self.spared.get()
+    }
+
+    /// Ends the process at once; what it has written stays. Back after `down`. Returns whether that
+    /// was so.
+    pub fn kill(&self, down: std::time::Duration) -> bool {
+        let strikes = !self.is_spared();
+        if strikes {
+            self.end(down);
+        }
+        strikes
+    }
+
+    fn end(&self, down: std::time::Duration) {
         if self.is_up() {
             self.disk.kill(self.dice.roll());
         }
@@ -244,13 +265,18 @@ impl Machine {
         self.end_process();
     }
 
-    /// Takes the power away: what was not flushed is lost in part. Back after `down`.
-    pub fn power_cut(&self, down: std::time::Duration) {
+    /// Takes the power away: what was not flushed is lost in part. Back after `down`. Returns
+    /// whether that was so.
+    pub fn power_cut(&self, down: std::time::Duration) -> bool {
+        if self.is_spared() {
+            return false;
+        }
         self.dark.set(true);
         self.cluster.net.darken(self.host);
         self.disk.power_cut(self.dice.roll());
         self.stay_down(down);
         self.end_process();
+        true
     }
 
     /// Asks the process to stop, as SIGTERM does.

@@ -15,7 +15,9 @@ mod liveness;
 pub mod machine;
 pub mod network;
 pub mod stream;
+pub mod toll;
 pub mod trace;
+mod wear;
 pub mod workload;
 
 use std::cell::Cell;
@@ -23,7 +25,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::task::{LocalSet, spawn_local};
+use thalweg_storage::recovery::planted;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::book::{Book, Place, Tally};
@@ -32,7 +35,9 @@ use self::dice::Dice;
 use self::faults::Faults;
 use self::machine::{Cluster, Machine};
 use self::network::{Host, Net};
+use self::toll::{Misfortune, Toll};
 use self::trace::Trace;
+use self::wear::Wear;
 use self::workload::{Producer, Stage};
 
 /// How long a cluster without faults may take until all is well.
@@ -51,14 +56,17 @@ pub enum Bug {
     ForgetVotes,
     /// `acks=all` is answered when the leader alone has the records.
     AckBeforeQuorum,
+    /// A start cuts every log at the first frame that does not verify.
+    CutAtFirstBadCrc,
 }
 
 impl Bug {
     /// All of them, with their names.
-    pub const ALL: [(&str, Bug); 3] = [
+    pub const ALL: [(&str, Bug); 4] = [
         ("skip-fsync", Bug::SkipFsync),
         ("forget-votes", Bug::ForgetVotes),
         ("ack-before-quorum", Bug::AckBeforeQuorum),
+        ("cut-at-first-bad-crc", Bug::CutAtFirstBadCrc),
     ];
 }
 
@@ -71,8 +79,8 @@ pub struct Options {
     pub nodes: u8,
     /// How long things go wrong.
     pub seconds: u64,
-    /// Whether bits flip on one machine.
-    pub bit_rot: bool,
+    /// Whether the disk of one machine is bad, and links come and go.
+    pub wear: bool,
     /// A mistake that every broker makes.
     pub bug: Option<Bug>,
     /// Whether lines are kept, for comparing two runs.
@@ -89,7 +97,7 @@ impl Options {
             seed,
             nodes,
             seconds: 20,
-            bit_rot: false,
+            wear: true,
             bug: None,
             keep_trace: false,
             verbose: false,
@@ -108,6 +116,8 @@ pub struct Outcome {
     pub events: u64,
     /// How much went through.
     pub tally: Tally,
+    /// How often each misfortune struck.
+    pub toll: Toll,
     /// Its lines, if they were kept.
     pub lines: Vec<String>,
 }
@@ -125,8 +135,11 @@ pub fn run(options: &Options) -> Outcome {
     let thread = std::thread::Builder::new().name(name).stack_size(8 << 20);
     let running = thread.spawn(move || {
         entropy::seed(options.seed);
-        if options.bug == Some(Bug::AckBeforeQuorum) {
-            thalweg::embedded::plant_ack_before_quorum();
+        match options.bug {
+            Some(Bug::AckBeforeQuorum) => thalweg::embedded::plant_ack_before_quorum(),
+            Some(Bug::CutAtFirstBadCrc) => planted::cut_at_first_bad_crc(),
+            // Their disks and their starts see to those.
+            Some(Bug::SkipFsync | Bug::ForgetVotes) | None => {}
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -183,6 +196,22 @@ impl World {
         (0..PARTITIONS).map(|partition| (TOPIC.to_owned(), partition)).collect()
     }
 
+    /// What the run suffered, its disks included.
+    fn toll(&self) -> Toll {
+        let mut toll = self.trace.toll();
+        for machine in &self.machines {
+            let struck = machine.disk().struck();
+            toll.add(Misfortune::TornWrite, struck.torn);
+            toll.add(Misfortune::MisdirectedWrite, struck.misdirected);
+            toll.add(Misfortune::FlippedBit, struck.flipped);
+            toll.add(Misfortune::FailedRead, struck.failed_reads);
+            toll.add(Misfortune::FailedWrite, struck.failed_writes);
+            toll.add(Misfortune::FailedSync, struck.failed_syncs);
+            toll.add(Misfortune::FullDisk, struck.full);
+        }
+        toll
+    }
+
     /// Whether something is wrong already; panics of brokers are.
     fn is_wrong(&self) -> bool {
         for panic in machine::take_panics() {
@@ -222,6 +251,7 @@ async fn simulate(options: Options) -> Outcome {
         hash: world.trace.hash(),
         events: world.trace.events(),
         tally: world.book.tally(),
+        toll: world.toll(),
         lines: world.trace.lines(),
     }
 }
@@ -233,43 +263,68 @@ async fn play(world: Rc<World>) {
     if timeout(WELL_WITHIN, created).await.is_err() {
         return world.book.violation("a new cluster takes no topic".to_owned());
     }
-    let mut working = Vec::new();
-    for place in places.iter().chain(&places) {
-        let (client, stage, place) = (world.client(), stage.clone(), place.clone());
-        working.push(spawn_local(async move {
-            Producer::new(client, &stage, place).await.work().await;
-        }));
-    }
-    for _ in 0..2 {
-        working.push(spawn_local(workload::read_on(world.client(), stage.clone(), places.clone())));
-    }
-    for group in ["reds", "blues"] {
-        let (client, place) = (world.client(), places[0].clone());
-        let committing = workload::commit_on(client, stage.clone(), group.to_owned(), place);
-        working.push(spawn_local(committing));
-    }
-    let coming = workload::come_and_go(world.client(), stage.clone(), world.client());
-    working.push(spawn_local(coming));
+    let working = begin_work(&world, &places);
+    let lasting = Duration::from_secs(world.options.seconds);
     let faults = Rc::new(Faults {
         machines: world.machines.clone(),
         net: Rc::clone(&world.net),
         trace: Rc::clone(&world.trace),
-        places: places.clone(),
+        places,
         dice: world.dice.fork(),
-        bit_rot: world.options.bit_rot,
     });
-    faults.run(Duration::from_secs(world.options.seconds), world.client()).await;
+    let going_wrong = faults.run(lasting, world.client());
+    if world.options.wear {
+        spawn_local(Rc::new(wear(&world, Instant::now() + lasting)).run());
+    }
+    going_wrong.await;
+    world.trace.note(&format!("so far {}", world.book.tally()));
     let well_by = Instant::now() + WELL_WITHIN;
     stage.over.set(true);
-    for work in working {
+    for (who, work) in working {
         match tokio::time::timeout_at(well_by, work).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return world.book.violation(format!("a client: {error}")),
+            Ok(Err(error)) => return world.book.violation(format!("{who}: {error}")),
             Err(_late) => {
-                let text = "some client is not heard, though nothing is wrong any more";
-                return world.book.violation(text.to_owned());
+                let text = format!("{who} is not heard, though nothing is wrong any more");
+                return world.book.violation(text);
             }
         }
     }
+    world.trace.note("all clients were heard");
     liveness::check(&world).await;
+}
+
+/// Clients of every kind, with what to call them.
+fn begin_work(world: &World, places: &[Place]) -> Vec<(String, JoinHandle<()>)> {
+    let mut working = Vec::new();
+    for place in places.iter().chain(places) {
+        let (client, stage, place) = (world.client(), world.stage.clone(), place.clone());
+        let who = format!("a producer of {place:?}");
+        let producing = async move { Producer::new(client, &stage, place).await.work().await };
+        working.push((who, spawn_local(producing)));
+    }
+    for _ in 0..2 {
+        let reading = workload::read_on(world.client(), world.stage.clone(), places.to_vec());
+        working.push(("a reader".to_owned(), spawn_local(reading)));
+    }
+    for group in ["reds", "blues"] {
+        let (client, stage, place) = (world.client(), world.stage.clone(), places[0].clone());
+        let committing = workload::commit_on(client, stage, group.to_owned(), place);
+        working.push((format!("group {group}"), spawn_local(committing)));
+    }
+    let coming = workload::come_and_go(world.client(), world.stage.clone(), world.client());
+    working.push(("who creates and deletes topics".to_owned(), spawn_local(coming)));
+    working
+}
+
+fn wear(world: &World, end: Instant) -> Wear {
+    let dice = world.dice.fork();
+    Wear {
+        machines: world.machines.clone(),
+        worn: Rc::clone(dice.pick(&world.machines)),
+        net: Rc::clone(&world.net),
+        trace: Rc::clone(&world.trace),
+        dice,
+        end,
+    }
 }

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::dice::Dice;
 use super::stream::{Connection, SimStream};
+use super::toll::Misfortune;
 use super::trace::Trace;
 
 /// A machine on the network: brokers by their ids, clients from 100 on.
@@ -85,17 +86,32 @@ impl Net {
     pub(super) fn latency(&self, from: Host, to: Host) -> Duration {
         let slow = self.state.borrow().slow.get(&(from, to)).copied().unwrap_or(0);
         let usual = match self.dice.below(200) {
-            // Lost, and sent again.
-            0 => self.dice.millis(200, 400),
+            0 => {
+                // Lost, and sent again.
+                self.trace.struck(Misfortune::Loss);
+                self.dice.millis(200, 400)
+            }
             1..10 => self.dice.millis(5, 20),
             _ => self.dice.millis(1, 3),
         };
-        usual + Duration::from_millis(if slow == 0 { 0 } else { self.dice.below(slow) })
+        if slow == 0 {
+            return usual;
+        }
+        self.trace.struck(Misfortune::Delay);
+        usual + Duration::from_millis(self.dice.below(slow))
     }
 
     /// Cuts the way from one host to another.
     pub fn cut(&self, from: Host, to: Host) {
         self.state.borrow_mut().cut.insert((from, to));
+    }
+
+    /// Mends that way.
+    pub fn mend(&self, from: Host, to: Host) {
+        self.state.borrow_mut().cut.remove(&(from, to));
+        for connection in self.connections() {
+            connection.borrow_mut().wake_readers();
+        }
     }
 
     /// Makes every packet from one host to another take up to so much longer.
@@ -122,6 +138,7 @@ impl Net {
         for connection in self.connections() {
             let mut connection = connection.borrow_mut();
             if connection.joins(a, b) {
+                self.trace.struck(Misfortune::Reset);
                 connection.break_off();
             }
         }

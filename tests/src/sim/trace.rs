@@ -1,12 +1,15 @@
 //! What happened in a run, as one number and, if asked for, as lines.
 //!
 //! Two runs of one seed are the same run if and only if their hashes are equal: every frame that
-//! arrives, every fault and every answer a client believes goes in, with its time.
+//! arrives, every fault and every answer a client believes goes in, with its time. Beside that it
+//! counts how often each misfortune struck.
 
 use std::cell::{Cell, RefCell};
 use std::hash::Hasher;
 
 use tokio::time::Instant;
+
+use super::toll::{Misfortune, Toll};
 
 /// The log of a run.
 pub struct Trace {
@@ -15,6 +18,7 @@ pub struct Trace {
     events: Cell<u64>,
     lines: Option<RefCell<Vec<String>>>,
     says: bool,
+    toll: RefCell<Toll>,
 }
 
 impl Trace {
@@ -26,6 +30,7 @@ impl Trace {
             events: Cell::new(0),
             lines: keeps.then(RefCell::default),
             says,
+            toll: RefCell::default(),
         }
     }
 
@@ -40,6 +45,21 @@ impl Trace {
             println!("{:>8.3} s  {what}", self.began.elapsed().as_secs_f64());
         }
         self.record(what.as_bytes(), || what.to_owned());
+    }
+
+    /// Something that happens too often to be told.
+    pub fn detail(&self, what: &str) {
+        self.record(what.as_bytes(), || what.to_owned());
+    }
+
+    /// A misfortune has struck.
+    pub fn struck(&self, misfortune: Misfortune) {
+        self.toll.borrow_mut().add(misfortune, 1);
+    }
+
+    /// How often each of them has.
+    pub fn toll(&self) -> Toll {
+        self.toll.borrow().clone()
     }
 
     /// Bytes that arrived.

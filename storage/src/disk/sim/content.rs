@@ -173,17 +173,22 @@ impl Content {
         self.len.abandon(end);
     }
 
-    /// The power is cut: each unsynced piece is found in one of its versions.
-    pub(super) fn lose_power(&mut self, survival: &mut Survival) {
+    /// The power is cut: each unsynced piece is found in one of its versions. Returns how many
+    /// pages are found as they never were.
+    pub(super) fn lose_power(&mut self, survival: &mut Survival) -> u64 {
+        let mut torn = 0;
         let len = *self.len.version(survival.choose(&self.len.changes()));
         self.len = Versioned::new(len);
         for page in self.pages.values_mut() {
             let found = survivor(page, survival);
+            let was = |(_, version): &(u64, Rc<Page>)| *version == found;
+            torn += u64::from(found != page.durable && !page.unsynced.iter().any(was));
             *page = Versioned::new(found);
         }
         self.dirty.clear();
         self.reserved_pages = self.reserved_pages.min(len.div_ceil(PAGE_BYTES));
         self.drop_beyond(len);
+        torn
     }
 
     /// Flips one bit on the medium and in every cache.

@@ -16,7 +16,7 @@ mod survival;
 mod tree;
 mod world;
 
-pub use self::faults::Operation;
+pub use self::faults::{Operation, Struck};
 
 use std::cell::RefCell;
 use std::io;
@@ -93,12 +93,21 @@ impl SimDisk {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         content.flip_bit(position, bit);
+        world.faults.struck.flipped += 1;
         Ok(())
     }
 
     /// The next write lands `shift` bytes beyond its place, and says it went well.
     pub fn misdirect_next_write(&self, shift: u64) {
-        self.world.borrow_mut().faults.misdirect_next_write(shift);
+        self.world.borrow_mut().faults.misdirect_next_write(None, shift);
+    }
+
+    /// The next write to the file at `path` does. Fails when there is no such file.
+    pub fn misdirect_next_write_to(&self, path: &Path, shift: u64) -> io::Result<()> {
+        let mut world = self.world.borrow_mut();
+        let file = world.tree.find(path)?;
+        world.faults.misdirect_next_write(Some(file), shift);
+        Ok(())
     }
 
     /// The next `count` operations of this kind fail with `errno`.
@@ -112,6 +121,11 @@ impl SimDisk {
     /// The next sync, of a file or of a directory, says it went well and makes nothing durable.
     pub fn lie_next_sync(&self) {
         self.world.borrow_mut().faults.lie_next_sync();
+    }
+
+    /// How often it has failed its user.
+    pub fn struck(&self) -> Struck {
+        self.world.borrow().faults.struck
     }
 
     /// Forgets the faults that have not happened yet.

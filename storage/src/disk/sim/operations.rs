@@ -230,7 +230,7 @@ impl DiskFile for SimFile {
         let (inode, opens) = (self.inode, Rc::clone(&self.opens));
         let (failure, shift) = {
             let mut world = self.disk.world.borrow_mut();
-            (world.faults.take_failure(Operation::Write), world.faults.take_misdirection())
+            (world.faults.take_failure(Operation::Write), world.faults.take_misdirection(inode))
         };
         self.disk.start_with(move |world, extent| {
             let bytes = buffers.concat();
@@ -240,9 +240,14 @@ impl DiskFile for SimFile {
                 (Some(_), Extent::Whole) => part(world.random_below(u64::MAX)),
                 (None, Extent::Whole) => &bytes,
             };
+            if written.len() < bytes.len() && !written.is_empty() {
+                world.faults.struck.torn += 1;
+            }
             let (change, room) = (world.next_change(), world.room());
             let content = &mut world.file(inode)?.content;
-            content.write(change, position + shift, written, room)?;
+            let outcome = content.write(change, position + shift, written, room);
+            world.faults.note_full(&outcome);
+            outcome?;
             drop(opens);
             failure.map_or(Ok(()), Err)
         })
@@ -259,7 +264,9 @@ impl DiskFile for SimFile {
     fn allocate(&self, len: u64) -> DiskFuture<()> {
         self.start(Operation::Allocate, move |world, inode| {
             let (change, room) = (world.next_change(), world.room());
-            world.file(inode)?.content.allocate(change, len, room)
+            let outcome = world.file(inode)?.content.allocate(change, len, room);
+            world.faults.note_full(&outcome);
+            outcome
         })
     }
 

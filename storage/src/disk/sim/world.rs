@@ -172,7 +172,7 @@ impl World {
         self.tree.lose_power(&mut survival);
         for file in self.files.values_mut() {
             let mut survival = Survival::draw(random, file.content.unsynced());
-            file.content.lose_power(&mut survival);
+            self.faults.struck.torn += file.content.lose_power(&mut survival);
         }
         self.forget_unreachable();
     }
