@@ -232,7 +232,7 @@ impl Partition {
         let PartitionCommand::AdvanceLogStart { offset } = command;
         let partition = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            if let Err(error) = partition.log.advance_log_start(offset).await {
+            if let Err(error) = partition.advance_log_start(offset).await {
                 error!(topic = %partition.name, partition = partition.id.partition, %error, "deleting old segments failed");
             }
         });

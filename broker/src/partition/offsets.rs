@@ -3,12 +3,13 @@
 
 use std::rc::Rc;
 
-use thalweg_storage::error::ReadError;
+use thalweg_storage::error::{ReadError, WriteError};
 
 use super::Partition;
 use super::apply::PartitionCommand;
 use super::error::PartitionError;
 use super::producers::ProducerState;
+use super::snapshot::Change;
 
 /// What ListOffsets asks for by its timestamp field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +91,19 @@ impl Partition {
         }
         if offset > log_start_offset {
             self.decide(PartitionCommand::AdvanceLogStart { offset }).await?;
-            self.log.advance_log_start(offset).await?;
+            self.advance_log_start(offset).await?;
         }
         Ok(self.log.log_start_offset())
+    }
+
+    /// Lets go of the records below `offset`. What they say of their producers is saved before: a
+    /// start would find it nowhere else, and take a repeat for a new batch.
+    pub(super) async fn advance_log_start(&self, offset: i64) -> Result<(), WriteError> {
+        if offset > self.log.log_start_offset() {
+            // A full disk is no reason to keep what fills it.
+            self.save(Change::Nothing).await;
+        }
+        self.log.advance_log_start(offset).await
     }
 
     /// Deletes what retention says must go, and forgets producers that have been silent for

@@ -4,6 +4,7 @@
 mod heal;
 mod members;
 mod replicas;
+mod scenarios;
 mod storm;
 
 use std::cell::RefCell;
