@@ -252,7 +252,7 @@ impl Log {
     pub(crate) fn on_damage(&self, segment: &Segment, range: DamagedRange) -> ColdError {
         if segment.add_damage(range.clone()) {
             add(&self.shared.stats().damaged_ranges, 1);
-            tracing::error!(%range, "found damage");
+            tracing::debug!(%range, "found damage");
         }
         ColdError::Failed(ReadError::Damaged(range))
     }

@@ -62,8 +62,11 @@ impl Session {
 #[test]
 fn every_version_of_every_api_is_answered_in_its_own_form() {
     let dir = tempfile::tempdir().unwrap();
-    let settings =
-        [("auto.create.topics.enable", "false"), ("group.initial.rebalance.delay.ms", "0")];
+    let settings = [
+        ("auto.create.topics.enable", "false"),
+        ("group.initial.rebalance.delay.ms", "0"),
+        ("group.consumer.assignment.interval.ms", "0"),
+    ];
     let broker = LocalBroker::start(dir.path(), &settings);
     let mut wire = broker.connect();
     let topic = topic::create(&mut wire, HERE, 1, &[]);

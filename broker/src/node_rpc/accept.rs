@@ -99,7 +99,7 @@ async fn greet(
     let welcome = match check(&hello, shard) {
         Ok(welcome) => welcome,
         Err(reason) => {
-            warn!(%peer, node = hello.node, %reason, "refused a broker");
+            shard.node.strangers.on_broker(peer, hello.node, &reason);
             return handshake::refuse(stream, &reason).await.map(|()| None);
         }
     };
@@ -142,7 +142,7 @@ async fn serve<S: Stream>(mut stream: S, peer: SocketAddr, hello: Hello, shard: 
             Err(error) => Err(error.to_string()),
         };
         if let Err(reason) = refused {
-            warn!(node = hello.node, %peer, %reason, "closing a broker's connection");
+            shard.node.strangers.on_broker(peer, hello.node, &reason);
             return;
         }
     }
@@ -156,16 +156,12 @@ async fn take(
 ) -> Result<(), String> {
     match kind {
         kind::GROUPS => {
-            let messages = wire::decode(payload).map_err(|error| error.to_string())?;
-            let own = |message: &GroupMessage| message.is_between(hello.node, shard.node.id);
-            if !messages.iter().all(own) {
-                return Err("a message in somebody else's name".to_owned());
-            }
+            let messages = own_messages(payload, hello, shard)?;
             deliver(messages, shard, Shard::on_group_message).await;
             Ok(())
         }
         kind::GIVE => {
-            let given = wire::decode(payload).map_err(|error| error.to_string())?;
+            let given = own_messages(payload, hello, shard)?;
             deliver(given, shard, Shard::on_given).await;
             Ok(())
         }
@@ -180,6 +176,9 @@ async fn take(
         }
         kind::LEADERS => {
             let leaders = decode_leaders(&payload).ok_or("announcements cut short")?;
+            if leaders.iter().any(|(_, announced)| announced.leader.node != hello.node) {
+                return Err("an announcement in somebody else's name".to_owned());
+            }
             if !leaders.is_empty() {
                 shard.node.leaders.announce(&leaders);
             }
@@ -187,6 +186,21 @@ async fn take(
         }
         kind::CONTROL => shard.on_control(hello.node, &payload).await,
         other => Err(format!("a frame of unknown kind {other}")),
+    }
+}
+
+/// Messages that the caller sends to this broker in its own name.
+fn own_messages(
+    payload: bytes::Bytes,
+    hello: &Hello,
+    shard: &Shard,
+) -> Result<Vec<GroupMessage>, String> {
+    let messages = wire::decode(payload).map_err(|error| error.to_string())?;
+    let own = |message: &GroupMessage| message.is_between(hello.node, shard.node.id);
+    if messages.iter().all(own) {
+        Ok(messages)
+    } else {
+        Err("a message in somebody else's name".to_owned())
     }
 }
 

@@ -133,6 +133,11 @@ impl HandshakeError {
             Self::Refused(_) | Self::OtherVersion(_) | Self::TimedOut => false,
         }
     }
+
+    /// Whether a broker came whose program is too different.
+    pub fn is_other_version(&self) -> bool {
+        matches!(self, Self::OtherVersion(_))
+    }
 }
 
 /// Says `hello` and waits to be welcomed.

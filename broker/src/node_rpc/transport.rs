@@ -16,6 +16,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thalweg_storage::votes::GroupId;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::frame;
@@ -181,8 +182,13 @@ impl Peer {
             match opened {
                 Ok(stream) => {
                     info!(node = self.node, "connected to broker");
-                    (retry, told) = (RETRY_MIN, String::new());
+                    told.clear();
+                    let began = Instant::now();
                     let ended = self.carry(stream, &shard).await;
+                    if began.elapsed() > RETRY_MAX {
+                        // One that is closed at once is not opened again and again at once.
+                        retry = RETRY_MIN;
+                    }
                     info!(node = self.node, reason = %ended, "connection to broker ended");
                 }
                 Err(reason) if reason != told => {

@@ -35,13 +35,15 @@ pub(super) struct Healing {
     pub(super) running: bool,
     /// Who waits for entries of another replica.
     waiting: Option<oneshot::Sender<Vec<Entry>>>,
+    /// The damage that has been reported and is still there.
+    reported: Vec<DamagedRange>,
 }
 
 impl Partition {
     /// Verifies the next piece of the log. Returns false at the end of it.
     pub(crate) async fn scrub(self: &Rc<Self>, max_bytes: usize) -> bool {
         let from = self.state.borrow().scrubbed;
-        let (next, found) = match self.log.scrub(from, max_bytes).await {
+        let (next, _) = match self.log.scrub(from, max_bytes).await {
             Ok(scrubbed) => scrubbed,
             Err(error) => {
                 warn!(topic = %self.name, partition = self.id.partition, %error, "scrubbing");
@@ -49,16 +51,33 @@ impl Partition {
             }
         };
         self.state.borrow_mut().scrubbed = next;
-        for range in &found {
+        self.report_damage();
+        next != thalweg_storage::ScrubPosition::START
+    }
+
+    /// Says what damage has been found since the last look, whoever has found it: the start, a
+    /// reader, the scrubber.
+    pub(super) fn report_damage(&self) {
+        let damage = self.log.damage();
+        let mut state = self.state.borrow_mut();
+        let known = |range: &DamagedRange| {
+            state.healing.reported.iter().any(|known| {
+                known.path == range.path
+                    && known.positions.start <= range.positions.start
+                    && range.positions.end <= known.positions.end
+            })
+        };
+        for range in damage.iter().filter(|range| !known(range)) {
             self.env.metrics.on_damage_found();
             error!(topic = %self.name, partition = self.id.partition, %range,
                 "damage found on disk: the range is kept and not served");
         }
-        next != thalweg_storage::ScrubPosition::START
+        state.healing.reported = damage;
     }
 
     /// Begins healing if there is damage that others may heal.
     pub(crate) fn look_for_damage(self: &Rc<Self>) {
+        self.report_damage();
         if self.is_alone() || self.state.borrow().healing.running || self.log.damage().is_empty() {
             return;
         }
@@ -68,7 +87,10 @@ impl Partition {
 
     async fn heal(self: Rc<Self>) {
         let since = Instant::now();
+        let mut abstains = true;
         self.abstain(true);
+        warn!(topic = %self.name, partition = self.id.partition,
+            "damaged: neither voting nor leading until other replicas have helped");
         loop {
             let damage = self.log.damage();
             if damage.is_empty() || self.is_closed() {
@@ -81,8 +103,11 @@ impl Partition {
                 helped |= self.heal_range(range).await;
             }
             if !helped {
-                if since.elapsed() > HELPLESS_AFTER {
+                if abstains && since.elapsed() > HELPLESS_AFTER {
+                    abstains = false;
                     self.abstain(false);
+                    warn!(topic = %self.name, partition = self.id.partition,
+                        "still damaged, and nobody has helped: voting again");
                 }
                 sleep(ASK_AGAIN_AFTER).await;
             }

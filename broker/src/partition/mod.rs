@@ -199,10 +199,6 @@ impl Partition {
             snapshot.members = Some(members);
             snapshot::write(env, &dir, &snapshot).await?;
         }
-        for range in &report.damaged {
-            env.metrics.on_damage_found();
-            error!(topic = %name, partition = id.partition, %range, "damage found on disk: the range is kept and not served");
-        }
         let cut_bytes = report.segments.iter().map(|segment| segment.bytes_cut).sum();
         let rebuilt = report.segments.iter().filter(|segment| segment.ledger_rebuilt).count();
         env.metrics.on_recovered(cut_bytes, rebuilt.try_into().unwrap_or(u64::MAX));
@@ -250,7 +246,7 @@ impl Partition {
         let saving = tokio::sync::Mutex::default();
         let topic_metrics = env.metrics.topic(&name);
         let env = Rc::clone(env);
-        Ok(Rc::new(Partition {
+        let partition = Rc::new(Partition {
             id,
             name,
             dir,
@@ -263,7 +259,9 @@ impl Partition {
             topic_metrics,
             counted_bytes: Cell::new(0),
             wants_written,
-        }))
+        });
+        partition.report_damage();
+        Ok(partition)
     }
 
     /// Does everything the group has to do now. Called by the shard's driver.

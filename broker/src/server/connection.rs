@@ -70,6 +70,14 @@ pub(crate) enum CloseReason {
 }
 
 impl CloseReason {
+    /// Whether what came was no request that this broker serves.
+    pub(crate) fn is_no_request(&self) -> bool {
+        matches!(
+            self,
+            CloseReason::FrameSize { .. } | CloseReason::Malformed(_) | CloseReason::Unsupported(_)
+        )
+    }
+
     /// A short name for the metric.
     pub(crate) fn label(&self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -100,10 +101,14 @@ pub(crate) fn admit(
     tokio::task::spawn_local(async move {
         let metrics = shard.env.metrics.clone();
         metrics.on_connection_accepted();
+        let node = Arc::clone(&shard.node);
         let label = match connection::serve(read, write, peer, shard).await {
             Ok(()) => "client",
             Err(reason) => {
                 debug!(%peer, %reason, "connection closed");
+                if reason.is_no_request() {
+                    node.strangers.on_client(peer, &reason.to_string());
+                }
                 reason.label()
             }
         };
