@@ -395,8 +395,13 @@ fn strangers_are_refused_and_harm_nobody() {
     eventually("the members notice", || {
         cluster.process(1).stderr().contains("belongs to cluster").then_some(())
     });
-    load.go_on_for(100);
+    load.go_on_for(300);
     drop(stranger);
+    let said = cluster.process(1).stderr();
+    let once = |what: &str| assert_eq!(said.matches(what).count(), 1, "{what}: {said}");
+    once("belongs to cluster");
+    once("what connected to the node port is no broker");
+    once("what came by a connection to the clients' port cannot be served");
     cluster.restart(3);
     cluster.wait_in_sync(TOPIC);
     load.go_on_for(100);
