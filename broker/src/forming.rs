@@ -111,7 +111,7 @@ pub enum FormError {
 fn replaced(node: i32) -> String {
     format!(
         "the data directory of node {node} was replaced: start it with a new --node-id and --join, \
-         then `thalweg cluster remove {node}`"
+         then `thalweg cluster drain {node}` and `thalweg cluster remove {node}`"
     )
 }
 

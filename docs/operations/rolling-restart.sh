@@ -7,6 +7,9 @@
 # SIGTERM is all that a broker needs to hand its leaderships over before it goes. Each next broker
 # waits until `thalweg cluster health` has nothing to complain of but leaders that are elsewhere for a
 # while. Nothing is restarted while a replica is missing; after LIMIT seconds (300) it gives up.
+#
+# Needs bash 4, python3, and thalweg in PATH or in THALWEG. Topics need three replicas (or five): one
+# with a single replica is away while its broker restarts.
 set -euo pipefail
 
 : "${BROKERS:?set BROKERS to HOST:PORT,…}"
@@ -15,12 +18,17 @@ limit=${LIMIT:-300}
 command=${1:?give the command that restarts one broker}
 shift
 (($#)) || { echo "give the ids of the brokers to restart" >&2; exit 2; }
+type python3 "$thalweg" >/dev/null || { echo "python3 and $thalweg are needed" >&2; exit 2; }
 
-# Whether every broker is up and every replica in sync. Leaders may be anywhere.
+# Whether every broker is up and every replica in sync. Leaders may be anywhere. Says nothing itself
+# while no broker can be reached: that is one more way not to be whole.
 whole() {
-    "$thalweg" cluster health -b "$BROKERS" --output json 2>/dev/null | python3 -c '
+    "$thalweg" cluster health -b "$BROKERS" --timeout 10 --output json 2>/dev/null | python3 -c '
 import json, sys
-said = json.load(sys.stdin)
+try:
+    said = json.load(sys.stdin)
+except ValueError:
+    sys.exit(1)
 bad = ("brokers_fenced", "without_leader", "under_replicated", "moving")
 sys.exit(any(said.get(key) for key in bad))'
 }
@@ -36,12 +44,20 @@ wait_until_whole() {
     done
 }
 
+# After how many seconds a broker that is silent has been missed: the setting that broker $1 goes by,
+# and the second in which it is next looked at.
+missed_after() {
+    "$thalweg" config get -b "$BROKERS" --broker "$1" broker.session.timeout.ms --output json |
+        python3 -c 'import json, sys; print(int(json.load(sys.stdin)[0]["value"]) // 1000 + 2)'
+}
+
 for node in "$@"; do
     wait_until_whole
+    missed=$(missed_after "$node")
     echo "restarting broker $node"
     bash -c "${command//\{\}/$node}"
     # It has to be missed first, or come back so fast that nobody could miss it.
-    sleep 4
+    sleep "$missed"
 done
 wait_until_whole
 echo "done: all brokers are back and every replica is in sync"

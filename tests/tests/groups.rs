@@ -80,7 +80,7 @@ impl Member {
     fn get_id(&mut self) {
         let asked = self.ask_to_join();
         let code = ErrorCode::from(self.joined(asked).error_code);
-        assert_eq!(code, ErrorCode::MemberIdRequired, "KAFKA.md 16");
+        assert_eq!(code, ErrorCode::MemberIdRequired, "a first join is given an id (KIP-394)");
     }
 
     fn ask_to_sync(&mut self, parts: &[(KafkaStr, String)]) -> i32 {
@@ -278,7 +278,7 @@ fn a_restarted_broker_knows_generations_members_and_offsets() {
         assert_eq!(member.heartbeat(), ErrorCode::None, "the generation goes on");
     }
     assert_eq!(offsets(&mut broker.connect(), GROUP), [(42, 3, "a note".to_owned())]);
-    // KAFKA.md 17: a static member comes back without disturbing anyone.
+    // A static member (KIP-345) comes back without disturbing anyone.
     let mut back = Member::called(&broker, "one");
     let asked = back.ask_to_join();
     assert_eq!(back.joined(asked).generation_id, members[1].generation);
@@ -472,7 +472,7 @@ fn a_group_and_its_offsets_can_be_deleted_and_go_with_their_topic() {
     let deleted = wire.call(&delete, 2).unwrap().results;
     let codes: Vec<_> = deleted.iter().map(|it| ErrorCode::from(it.error_code)).collect();
     let (live, absent) = (ErrorCode::NonEmptyGroup, ErrorCode::GroupIdNotFound);
-    assert_eq!(codes, [ErrorCode::None, live, absent], "KAFKA.md 19");
+    assert_eq!(codes, [ErrorCode::None, live, absent], "only empty groups are deleted (KIP-229)");
     assert_eq!(offsets(&mut wire, "a"), []);
 
     let request = m::DeleteTopicsRequest {

@@ -105,7 +105,7 @@ pub static BROKER_SETTINGS: &[BrokerSetting] = &[
          seconds."),
     row(ByReload, "broker.session.timeout.ms", Kind::int_from(100), Unit::Milliseconds, Some("3000"),
         "How long a broker may be silent before the others take it for dead. Kafka's default is \
-         9000. Leadership moves by itself within two seconds, whatever this says."),
+         9000. Leadership moves by itself in about a second, whatever this says."),
     row(Dynamically, "leader.replication.throttled.rate", Kind::Long { min: 1 }, Unit::Bytes, Some("9223372036854775807"),
         "How many bytes a second this broker reads from disk for replicas that are behind, as new \
          ones are. Below what producers write, such a replica never catches up."),

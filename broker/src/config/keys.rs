@@ -334,8 +334,8 @@ pub static KEYS: &[Key] = &[
         0,
         false,
         limits.disk_reserve_bytes,
-        "Free disk space below which writes are refused. Reads go on, and writes resume by \
-         themselves once there is room."
+        "Free disk space below which writes are refused, but at most a twentieth of the \
+         filesystem. Reads go on, and writes resume by themselves once 1.25 times as much is free."
     ),
     number!(
         "limits.shutdown_drain_ms",

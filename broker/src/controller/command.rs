@@ -96,7 +96,8 @@ pub(crate) enum CommandError {
     UnknownBroker(i32),
     /// Another data directory registers under a known broker's id.
     #[error(
-        "the data directory of node {node} was replaced: start it with a new --node-id and --join, then `thalweg cluster remove {node}`"
+        "the data directory of node {node} was replaced: start it with a new --node-id and --join, \
+         then `thalweg cluster drain {node}` and `thalweg cluster remove {node}`"
     )]
     DiskMismatch { node: i32 },
     /// A broker that was removed cannot come back under its id.

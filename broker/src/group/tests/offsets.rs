@@ -1,4 +1,4 @@
-//! KAFKA.md 15 and 19: offsets outlive members, and go by age or on request.
+//! Offsets outlive members, and go by age (KIP-211) or on request (KIP-229, KIP-496).
 
 use thalweg_protocol::{ErrorCode, KafkaStr};
 use uuid::Uuid;
@@ -32,7 +32,7 @@ fn expire(bench: &mut Bench) {
 }
 
 #[test]
-fn rule_15_an_unknown_group_has_no_offsets_and_that_is_no_error() {
+fn an_unknown_group_has_no_offsets_and_that_is_no_error() {
     let mut bench = Bench::new();
     let rows = fetch(&bench.groups, Some(&[("orders", 0)]));
     assert_eq!(rows, [("orders".to_owned(), 0, None)]);
@@ -43,7 +43,7 @@ fn rule_15_an_unknown_group_has_no_offsets_and_that_is_no_error() {
 }
 
 #[test]
-fn rule_15_what_was_committed_comes_back_as_it_was() {
+fn what_was_committed_comes_back_as_it_was() {
     let mut bench = Bench::new();
     bench.commit(&commit("", -1, 42)).unwrap();
     for groups in [&bench.groups, &bench.replayed()] {
@@ -54,7 +54,7 @@ fn rule_15_what_was_committed_comes_back_as_it_was() {
 }
 
 #[test]
-fn rule_15_metadata_above_the_limit_is_refused_beside_the_others() {
+fn metadata_above_the_limit_is_refused_beside_the_others() {
     let mut bench = Bench::new();
     let mut commit = commit("", -1, 42);
     let mut large = commit.offsets[0].clone();
@@ -69,7 +69,7 @@ fn rule_15_metadata_above_the_limit_is_refused_beside_the_others() {
 }
 
 #[test]
-fn rule_15_an_offset_of_a_deleted_topic_is_not_one_of_its_successor() {
+fn an_offset_of_a_deleted_topic_is_not_one_of_its_successor() {
     let mut bench = Bench::new();
     let mut commit = commit("", -1, 42);
     commit.offsets[0].topic_id = Uuid::from_u128(1);
@@ -93,7 +93,7 @@ fn rule_15_an_offset_of_a_deleted_topic_is_not_one_of_its_successor() {
 }
 
 #[test]
-fn rule_19_retention_runs_from_the_moment_a_group_is_empty() {
+fn retention_runs_from_the_moment_a_group_is_empty() {
     let mut bench = Bench::new();
     let generation = bench.settle(vec![joining_as("a")]);
     bench.commit(&commit("a", generation, 42)).unwrap();
@@ -115,7 +115,7 @@ fn rule_19_retention_runs_from_the_moment_a_group_is_empty() {
 }
 
 #[test]
-fn rule_19_offsets_without_a_group_age_from_their_commit() {
+fn offsets_without_a_group_age_from_their_commit() {
     let mut bench = Bench::new();
     bench.commit(&commit("", -1, 1)).unwrap();
     bench.pass_ms(999_999);
@@ -130,7 +130,7 @@ fn rule_19_offsets_without_a_group_age_from_their_commit() {
 }
 
 #[test]
-fn rule_19_a_topic_that_members_no_longer_read_ages_too() {
+fn a_topic_that_members_no_longer_read_ages_too() {
     let mut bench = Bench::new();
     let generation = bench.settle(vec![joining_as("a")]);
     let mut both = commit("a", generation, 1);
@@ -148,7 +148,7 @@ fn rule_19_a_topic_that_members_no_longer_read_ages_too() {
 }
 
 #[test]
-fn rule_19_a_client_of_old_can_ask_for_an_age_of_its_own() {
+fn a_client_of_old_can_ask_for_an_age_of_its_own() {
     let mut bench = Bench::new();
     let mut commit = commit("", -1, 1);
     commit.offsets[0].retention_ms = 500;
@@ -163,7 +163,7 @@ fn rule_19_a_client_of_old_can_ask_for_an_age_of_its_own() {
 }
 
 #[test]
-fn rule_19_a_live_group_cannot_be_deleted() {
+fn a_live_group_cannot_be_deleted() {
     let mut bench = Bench::new();
     let generation = bench.settle(vec![joining_as("a")]);
     bench.commit(&commit("a", generation, 42)).unwrap();
@@ -178,7 +178,7 @@ fn rule_19_a_live_group_cannot_be_deleted() {
 }
 
 #[test]
-fn rule_19_simple_commits_are_taken_only_while_empty() {
+fn simple_commits_are_taken_only_while_empty() {
     let mut bench = Bench::new();
     bench.commit(&commit("", -1, 1)).unwrap();
     let generation = bench.settle(vec![joining_as("a")]);

@@ -1,4 +1,4 @@
-//! KAFKA.md 16 and 18: what a group refuses, and with which code.
+//! What a group refuses, and with which code: first joins without an id (KIP-394), and the rest.
 
 use thalweg_protocol::ErrorCode;
 
@@ -6,7 +6,7 @@ use super::bench::*;
 use crate::group::classic::{Join, Sync};
 
 #[test]
-fn rule_16_a_new_dynamic_member_is_sent_away_with_an_id_first() {
+fn a_new_dynamic_member_is_sent_away_with_an_id_first() {
     let mut bench = Bench::new();
     let sent_away = bench.join_now(Join { asks_for_id_first: true, ..joining_as("id") });
     assert_eq!(ErrorCode::from(sent_away.error_code), ErrorCode::MemberIdRequired);
@@ -21,7 +21,7 @@ fn rule_16_a_new_dynamic_member_is_sent_away_with_an_id_first() {
 }
 
 #[test]
-fn rule_18_only_members_of_this_generation_are_heard() {
+fn only_members_of_this_generation_are_heard() {
     let mut bench = Bench::new();
     let generation = bench.settle(vec![joining_as("a")]);
     assert_eq!(bench.heartbeat("b", generation), Err(ErrorCode::UnknownMemberId));
@@ -42,7 +42,7 @@ fn rule_18_only_members_of_this_generation_are_heard() {
 }
 
 #[test]
-fn rule_18_protocols_must_be_those_of_the_group() {
+fn protocols_must_be_those_of_the_group() {
     let mut bench = Bench::new();
     let nothing = Join { protocol_type: "".into(), ..joining_as("x") };
     let refused = bench.join_now(nothing);
@@ -66,7 +66,7 @@ fn rule_18_protocols_must_be_those_of_the_group() {
 }
 
 #[test]
-fn rule_18_commits_are_taken_while_preparing_and_refused_while_completing() {
+fn commits_are_taken_while_preparing_and_refused_while_completing() {
     let mut bench = Bench::new();
     let generation = bench.settle(vec![joining_as("a"), joining_as("b")]);
     bench.join(rejoining("a"));
@@ -81,7 +81,7 @@ fn rule_18_commits_are_taken_while_preparing_and_refused_while_completing() {
 }
 
 #[test]
-fn rule_18_nobody_is_known_to_a_group_that_is_not_there() {
+fn nobody_is_known_to_a_group_that_is_not_there() {
     let mut bench = Bench::new();
     assert_eq!(bench.heartbeat("a", 1), Err(ErrorCode::UnknownMemberId));
     assert_eq!(bench.leave("a", None), ErrorCode::UnknownMemberId);

@@ -1,4 +1,4 @@
-//! KAFKA.md 17: static members come and go under their own names (KIP-345).
+//! Static members come and go under their own names (KIP-345).
 
 use thalweg_protocol::ErrorCode;
 
@@ -6,7 +6,7 @@ use super::bench::*;
 use crate::group::classic::Join;
 
 #[test]
-fn rule_17_a_static_member_is_back_under_a_new_id_without_a_rebalance() {
+fn a_static_member_is_back_under_a_new_id_without_a_rebalance() {
     let mut bench = Bench::new();
     let joins = vec![joining_statically("one", "old"), joining_as("other")];
     let generation = bench.settle(joins);
@@ -22,7 +22,7 @@ fn rule_17_a_static_member_is_back_under_a_new_id_without_a_rebalance() {
 }
 
 #[test]
-fn rule_17_the_old_id_is_fenced() {
+fn the_old_id_is_fenced() {
     let mut bench = Bench::new();
     let generation = bench.settle(vec![joining_statically("one", "old")]);
     bench.join_now(joining_statically("one", "new"));
@@ -43,7 +43,7 @@ fn rule_17_the_old_id_is_fenced() {
 }
 
 #[test]
-fn rule_17_changed_protocols_are_a_rebalance() {
+fn changed_protocols_are_a_rebalance() {
     let mut bench = Bench::new();
     bench.settle(vec![joining_statically("one", "old"), joining_as("other")]);
     let mut back = joining_statically("one", "new");
@@ -58,7 +58,7 @@ fn rule_17_changed_protocols_are_a_rebalance() {
 }
 
 #[test]
-fn rule_17_a_leader_of_an_old_client_is_told_that_someone_else_leads() {
+fn a_leader_of_an_old_client_is_told_that_someone_else_leads() {
     let mut bench = Bench::new();
     bench.settle(vec![joining_statically("one", "old")]);
     let back = Join { can_skip_assignment: false, ..joining_statically("one", "new") };
