@@ -56,7 +56,7 @@ pub(super) async fn run(
         let moved = counted(moved as u64, "partition");
         format!(
             "broker {node} is empty: {moved} moved away; \
-             stop it, then: thalweg cluster remove {node}"
+             stop it, and once it is fenced: thalweg cluster remove {node}"
         )
     })?)
 }

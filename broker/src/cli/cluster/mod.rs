@@ -28,7 +28,7 @@ use super::output::Printer;
 #[command(after_help = "To replace broker 2 by a new one:\n  \
     thalweg serve --node-id 4 --join HOST:9192        on the new machine\n  \
     thalweg cluster drain 2                           everything moves away from it\n  \
-    thalweg cluster remove 2                          once it is stopped")]
+    thalweg cluster remove 2                          once it is stopped, and fenced")]
 pub(super) struct ClusterArgs {
     #[command(flatten)]
     connect: ConnectFlags,
