@@ -33,6 +33,9 @@ fn change(image: &mut Image, command: &Command) -> Result<Outcome, CommandError>
         Command::UnregisterBroker { node } => membership::unregister(image, *node)?,
         Command::CreateTopic { name, id, partitions, configs } => {
             refuse_collision(image, name)?;
+            if image.was_there(*id) {
+                return Err(CommandError::TopicDeleted(name.clone()));
+            }
             refuse_unknown_brokers(image, partitions)?;
             image.put_topic(Topic {
                 id: *id,

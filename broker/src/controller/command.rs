@@ -85,6 +85,9 @@ pub(crate) enum CommandError {
     /// `CreateTopic` of a name that is taken.
     #[error("topic '{0}' already exists")]
     TopicExists(String),
+    /// `CreateTopic` was carried out before, and the topic deleted since.
+    #[error("topic '{0}' was created, and has been deleted since")]
+    TopicDeleted(String),
     /// The topic is not, or no longer, there.
     #[error("topic {0} does not exist")]
     UnknownTopic(Uuid),

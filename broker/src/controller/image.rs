@@ -4,7 +4,7 @@
 //! `Arc` that is swapped whole, so a reader never sees half a change. Topics are `Arc`s of their
 //! own: a command copies the two maps of pointers, not the topics.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,10 @@ use uuid::Uuid;
 
 use super::assignment::Assignment;
 use crate::config::kafka_names::BROKER_DRAINED;
+
+/// How many topics are remembered after their deletion: more than are deleted while a command is
+/// on its way.
+const DELETED_LAST_MAX: usize = 1000;
 
 /// The state of the whole cluster after one of the controller's commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +33,10 @@ pub(crate) struct Image {
     /// only because an id stands here, never because an id is absent from `topics`.
     #[serde(deserialize_with = "deleted::read")]
     pub(crate) deleted: BTreeMap<Uuid, BTreeSet<i32>>,
+    /// The topics deleted last, so that a command to create one, sent again because its outcome was
+    /// not heard, does not bring it back while its data is being removed.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub(super) deleted_last: VecDeque<Uuid>,
     /// Configuration of all brokers (key `""`) and of single ones (their id).
     pub(crate) broker_configs: BTreeMap<String, BTreeMap<String, String>>,
     /// The first producer id that was never handed out.
@@ -189,6 +197,13 @@ impl Image {
         assignment.members().into_iter().filter(|node| self.is_fenced(*node)).collect()
     }
 
+    /// Whether a topic with this id was there, lately or still.
+    pub(super) fn was_there(&self, id: Uuid) -> bool {
+        self.names.contains_key(&id)
+            || self.deleted.contains_key(&id)
+            || self.deleted_last.contains(&id)
+    }
+
     /// Whether a broker may still hold data of a deleted topic.
     pub(crate) fn holds_deleted(&self, topic: Uuid, node: i32) -> bool {
         let holders = self.deleted.get(&topic);
@@ -207,6 +222,10 @@ impl Image {
             self.names.remove(&topic.id);
             let holders = topic.partitions.iter().flat_map(Assignment::holders).collect();
             self.deleted.insert(topic.id, holders);
+            self.deleted_last.push_back(topic.id);
+            if self.deleted_last.len() > DELETED_LAST_MAX {
+                self.deleted_last.pop_front();
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) mod placement;
 mod registry;
 mod snapshot;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::rc::Rc;
@@ -46,6 +46,7 @@ use crate::replication::entry::Internal;
 use crate::replication::group::{Group, MemberProgress, OpenGroup, Received};
 use crate::replication::membership::{MemberChange, Members};
 use crate::replication::outgoing::GroupMessage;
+use crate::replication::vote;
 
 /// Group 0's name among the groups of shard 0.
 pub(crate) const CONTROLLER_GROUP: GroupId = GroupId { topic: Uuid::nil(), partition: 0 };
@@ -95,6 +96,7 @@ pub(crate) struct Controller {
     /// Commands that another broker's controller has been asked to carry out.
     forwarded: RefCell<Forwarded>,
     registry: RefCell<Registry>,
+    closed: Cell<bool>,
 }
 
 struct State {
@@ -160,6 +162,7 @@ impl Controller {
             snapshots,
             forwarded: RefCell::default(),
             registry: RefCell::default(),
+            closed: Cell::new(false),
         });
         node.images.publish(saved.image);
         controller.replay().await?;
@@ -184,8 +187,9 @@ impl Controller {
                 entries.map_err(|error| OpenControllerError::Damaged(error.to_string()))?;
             for entry in &entries {
                 if let Some(change) = change_of(entry) {
-                    self.group.borrow_mut().apply_members(entry.index, &change);
-                    changed = true;
+                    let mut group = self.group.borrow_mut();
+                    changed |= group.members_after(entry.index, &change).is_some();
+                    group.apply_members(entry.index, &change);
                 }
                 // A refusal was the outcome when it was first applied, too.
                 let _ = self.apply_entry(entry);
@@ -403,6 +407,10 @@ impl Controller {
                 warn!(error, "the controllers' change waits until it is saved");
                 tokio::time::sleep(SAVE_AGAIN_AFTER).await;
             }
+            // Should the newest file be lost, the log still tells, as far as it is known committed.
+            let mut hard_state = controller.group.borrow().hard_state();
+            hard_state.commit = hard_state.commit.max(index);
+            vote::save(&controller.env.votes, CONTROLLER_GROUP, hard_state).await;
             let _abort = AbortOnPanic("controller members");
             controller.group.borrow_mut().apply_members(index, &change);
             if let Some(members) = next {
@@ -448,7 +456,10 @@ impl Controller {
                     Ok(entries) => entries,
                     // Cut meanwhile, or replaced: Raft finds another way.
                     Err(_) if wanted.low < log.first_index() => Vec::new(),
+                    Err(_) if controller.state.borrow().installing => return,
                     Err(_) if !Rc::ptr_eq(&log, &controller.log()) => return,
+                    // Whoever leads now sends what there is instead.
+                    Err(_) if controller.group.borrow().leader_term().is_none() => Vec::new(),
                     Err(error) => {
                         stop_process(&format!("the controller's log cannot be read: {error}"))
                     }
@@ -461,6 +472,10 @@ impl Controller {
 
     /// Saves the image and leaves the log clean.
     pub(crate) async fn close(self: &Rc<Self>) {
+        self.closed.set(true);
+        if self.state.borrow().installing {
+            return; // the next start carries on with whatever of it is durable
+        }
         if let Err(error) = self.save_snapshot(None).await {
             warn!(error, "saving the cluster image failed");
         }

@@ -46,12 +46,28 @@ pub(super) struct Saved {
     begins_log: bool,
 }
 
+/// Index of the last entry dealt with, and of the change that made the members: they are saved
+/// before they are in force, so one index may be saved with either. Zero for a file that cannot be
+/// used.
+type Age = (u64, u64);
+
+impl Saved {
+    /// The same, with the note that the log is to begin after it.
+    fn noted(&self) -> Saved {
+        Saved { begins_log: true, ..self.clone() }
+    }
+
+    fn age(&self) -> Age {
+        (self.applied, self.members.as_ref().map_or(0, |members| members.index))
+    }
+}
+
 /// The two files.
 pub(super) struct Snapshots {
     env: Rc<Environment>,
     dir: PathBuf,
-    /// As of which index each file is; zero if it cannot be used.
-    applied: [Cell<u64>; 2],
+    /// As of when each file is.
+    ages: [Cell<Age>; 2],
     /// One writer at a time.
     turn: tokio::sync::Mutex<()>,
 }
@@ -69,21 +85,24 @@ impl Snapshots {
         let snapshots = Snapshots {
             env: Rc::clone(env),
             dir: dir.to_owned(),
-            applied: Default::default(),
+            ages: Default::default(),
             turn: tokio::sync::Mutex::default(),
         };
         let mut found = Vec::new();
-        for (slot, applied) in snapshots.applied.iter().enumerate() {
+        for (slot, age) in snapshots.ages.iter().enumerate() {
             if let Some(saved) = snapshots.read(slot).await {
-                applied.set(saved.applied);
+                age.set(saved.age());
                 found.push(saved);
             }
         }
         let noted = found.iter().any(|saved| saved.begins_log);
-        let newest = found.into_iter().max_by_key(|saved| (saved.applied, !saved.begins_log));
+        let newest = found.into_iter().max_by_key(|saved| (saved.age(), !saved.begins_log));
         let Some(mut newest) = newest else { return Ok((snapshots, Saved::default())) };
         if noted {
             let failed = |why: String| OpenControllerError::Snapshot(why);
+            // A process that was killed may have left a name that the disk has never seen.
+            let synced = env.disk.sync_dir(dir).await;
+            synced.map_err(|error| failed(format!("{}: {error}", dir.display())))?;
             newest = snapshots.begin_log(newest).await.map_err(failed)?;
         }
         Ok((snapshots, newest))
@@ -108,10 +127,11 @@ impl Snapshots {
 
     /// Saves, and returns the first index that the log has to keep; the error is for people.
     async fn save(&self, saved: &Saved) -> Result<u64, String> {
-        let [first, second] = &self.applied;
+        let [first, second] = &self.ages;
         let slot = usize::from(second.get() < first.get());
         self.write(slot, saved).await?;
-        Ok(first.get().min(second.get()) + 1)
+        let (applied, _) = first.get().min(second.get());
+        Ok(applied + 1)
     }
 
     async fn write(&self, slot: usize, saved: &Saved) -> Result<(), String> {
@@ -122,15 +142,8 @@ impl Snapshots {
         let path = self.dir.join(FILES[slot]);
         let written = atomic_file::write(&*self.env.disk, &path, &json).await;
         written.map_err(|error| format!("{}: {error}", path.display()))?;
-        self.applied[slot].set(saved.applied);
+        self.ages[slot].set(saved.age());
         Ok(())
-    }
-
-    /// Notes down that the log is to begin after what is `saved`, which [`Self::begin_log`] does.
-    async fn note_beginning(&self, saved: Saved) -> Result<Saved, String> {
-        let saved = Saved { begins_log: true, ..saved };
-        self.save(&saved).await?;
-        Ok(saved)
     }
 
     /// Lets the log begin where the note says, if it does not yet. The log must not be open.
@@ -224,6 +237,9 @@ impl Controller {
                 stop_process(&format!("the controller cannot begin anew: {error}"));
             }
             controller.state.borrow_mut().installing = false;
+            if controller.closed.get() {
+                return;
+            }
             // Now the log begins where the message says, and Raft finds nothing to install.
             controller.receive(message);
         });
@@ -239,17 +255,17 @@ impl Controller {
         if let Err(error) = self.log().close().await {
             warn!(%error, "closing the controller's log");
         }
-        let mut noted = self.snapshots.note_beginning(saved.clone()).await;
-        while let Err(error) = &noted {
+        while let Err(error) = self.snapshots.save(&saved.noted()).await {
             warn!(error, "the image waits until it is saved");
             tokio::time::sleep(SAVE_AGAIN_AFTER).await;
-            noted = self.snapshots.note_beginning(saved.clone()).await;
         }
-        let saved = match noted {
-            Ok(saved) => self.snapshots.begin_log(saved).await,
-            Err(error) => Err(error),
-        };
-        let saved = saved.map_err(OpenControllerError::Snapshot)?;
+        let mut begun = self.snapshots.begin_log(saved.noted()).await;
+        while let Err(error) = &begun {
+            warn!(error, "the log waits to begin anew");
+            tokio::time::sleep(SAVE_AGAIN_AFTER).await;
+            begun = self.snapshots.begin_log(saved.noted()).await;
+        }
+        let saved = begun.map_err(OpenControllerError::Snapshot)?;
         let log = open_log(&self.env, &self.snapshots.dir, saved.applied, &self.node).await?;
 
         let _abort = AbortOnPanic("controller install");
@@ -285,5 +301,84 @@ fn read_message(message: &GroupMessage) -> Option<Saved> {
             error!(%error, "an image was sent that cannot be read");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thalweg_storage::disk::Disk;
+    use thalweg_storage::disk::sim::SimDisk;
+
+    use super::*;
+    use crate::partition::tests::{environment, simulate};
+
+    fn saved(applied: u64, changed_at: u64) -> Saved {
+        let members = Members { index: changed_at, ..Members::of_voters([1, 2, 3]) };
+        Saved { applied, members: Some(members), term: 4, ..Saved::default() }
+    }
+
+    async fn snapshots(disk: &Rc<SimDisk>) -> (Snapshots, Saved) {
+        let (env, _) = environment(1, Rc::clone(disk)).await;
+        let dir = Path::new("/data/controller");
+        disk.create_dir_all(dir).await.expect("room");
+        Snapshots::load(&env, dir).await.expect("readable")
+    }
+
+    /// Members are saved before they are in force, at the index of the save before.
+    #[test]
+    fn the_newer_members_count_in_whichever_file_they_are() {
+        simulate(async {
+            for before in [vec![], vec![saved(5, 0)], vec![saved(5, 0), saved(6, 0)]] {
+                let disk = Rc::new(SimDisk::new(1));
+                let (files, nothing) = snapshots(&disk).await;
+                assert_eq!(nothing.applied, 0);
+                for earlier in &before {
+                    files.save(earlier).await.expect("saved");
+                }
+                files.save(&saved(9, 0)).await.expect("saved");
+                let keep_from = files.save(&saved(9, 10)).await.expect("saved");
+                assert_eq!(keep_from, 10);
+                let (_, found) = snapshots(&disk).await;
+                assert_eq!(found.age(), (9, 10), "after {} saves", before.len());
+            }
+        });
+    }
+
+    #[test]
+    fn the_log_is_kept_from_the_older_file_on() {
+        simulate(async {
+            let disk = Rc::new(SimDisk::new(1));
+            let (files, _) = snapshots(&disk).await;
+            assert_eq!(files.save(&saved(5, 0)).await, Ok(1));
+            assert_eq!(files.save(&saved(9, 0)).await, Ok(6));
+            assert_eq!(files.save(&saved(20, 0)).await, Ok(10));
+            let (again, found) = snapshots(&disk).await;
+            assert_eq!(found.applied, 20);
+            assert_eq!(again.save(&saved(21, 0)).await, Ok(21));
+        });
+    }
+
+    /// The note stands in one file, the other says that it is done.
+    #[test]
+    fn a_log_that_has_begun_is_not_begun_again() {
+        simulate(async {
+            let disk = Rc::new(SimDisk::new(1));
+            let (files, _) = snapshots(&disk).await;
+            files.save(&saved(7, 0)).await.expect("saved");
+            files.save(&saved(30, 0).noted()).await.expect("saved");
+            let (files, found) = snapshots(&disk).await;
+            assert!(!found.begins_log && found.applied == 30, "the start carried on");
+            // As if the crash had come between the two files.
+            files.write(1, &saved(30, 0).noted()).await.expect("saved");
+            let log_start = disk.open(
+                Path::new("/data/controller/log-start"),
+                thalweg_storage::disk::OpenMode::Existing,
+            );
+            let log_start = log_start.await.expect("the log has begun");
+            let before = log_start.read_at(0, 2048).await.expect("readable");
+            let (_, found) = snapshots(&disk).await;
+            assert!(!found.begins_log);
+            assert_eq!(log_start.read_at(0, 2048).await.expect("readable"), before);
+        });
     }
 }

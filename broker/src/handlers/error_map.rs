@@ -82,6 +82,8 @@ pub(crate) fn of_propose(error: &ProposeError) -> ErrorCode {
 fn of_command(refusal: &CommandError) -> ErrorCode {
     match refusal {
         CommandError::TopicExists(_) => ErrorCode::TopicAlreadyExists,
+        // As of a creation whose answer was lost.
+        CommandError::TopicDeleted(_) => ErrorCode::RequestTimedOut,
         CommandError::UnknownTopic(_) | CommandError::UnknownPartition { .. } => {
             ErrorCode::UnknownTopicOrPartition
         }

@@ -249,8 +249,10 @@ impl Peer {
             {
                 warn!(node = self.node, "messages were dropped: the broker takes them too slowly");
                 shard.on_unreachable(self.node);
+                // Behind what is queued: of two announcements of one epoch the last one counts.
                 let leaders = encode_leaders(&shard.led());
-                self.queue.borrow_mut().push_front((kind::LEADERS, vec![leaders]));
+                self.queued_bytes.set(self.queued_bytes.get() + leaders.len());
+                self.queue.borrow_mut().push_back((kind::LEADERS, vec![leaders]));
             }
         }
     }

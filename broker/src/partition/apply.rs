@@ -27,6 +27,8 @@ use crate::replication::membership::MemberChange;
 pub(super) enum PartitionCommand {
     /// Records below `offset` are gone: by retention or DeleteRecords.
     AdvanceLogStart { offset: i64 },
+    /// Changes nothing. A leader that has it committed still leads.
+    Confirm,
 }
 
 /// The change of members that an entry is, if it is one.
@@ -229,7 +231,7 @@ impl Partition {
     }
 
     fn apply_command(self: &Rc<Self>, command: PartitionCommand) {
-        let PartitionCommand::AdvanceLogStart { offset } = command;
+        let PartitionCommand::AdvanceLogStart { offset } = command else { return };
         let partition = Rc::clone(self);
         tokio::task::spawn_local(async move {
             if let Err(error) = partition.advance_log_start(offset).await {
@@ -270,19 +272,24 @@ impl Partition {
     /// Writes a decision through the log and waits until it is committed and applied here.
     pub(super) async fn decide(&self, command: PartitionCommand) -> Result<(), PartitionError> {
         self.serving()?;
-        let json = match serde_json::to_vec(&command) {
-            Ok(json) => bytes::Bytes::from(json),
-            Err(error) => unreachable!("a command is plain data: {error}"),
-        };
         let done = {
             let mut state = self.state.borrow_mut();
-            let proposed = self.group.borrow_mut().propose_command(json);
-            let index = proposed.map_err(|_dropped| PartitionError::NotLeader)?;
+            let index = self.propose_command(command)?;
             let mut in_flight = InFlight::new(index, None, super::Acks::All);
             let done = in_flight.wait();
             state.in_flight.push_back(in_flight);
             done
         };
         done.await.unwrap_or(Err(PartitionError::OutcomeUnknown))
+    }
+
+    /// Gives a command to Raft and returns its index.
+    pub(super) fn propose_command(&self, command: PartitionCommand) -> Result<u64, PartitionError> {
+        let json = match serde_json::to_vec(&command) {
+            Ok(json) => bytes::Bytes::from(json),
+            Err(error) => unreachable!("a command is plain data: {error}"),
+        };
+        let proposed = self.group.borrow_mut().propose_command(json);
+        proposed.map_err(|_dropped| PartitionError::NotLeader)
     }
 }

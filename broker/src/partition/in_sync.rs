@@ -26,9 +26,9 @@ pub(super) struct InSync {
 }
 
 impl InSync {
-    /// Begins a leadership.
-    pub(super) fn begin(&mut self, now: Instant, last_index: u64) {
-        *self = InSync { since: Some(now), last_index, ..InSync::default() };
+    /// Begins a leadership. Whoever lagged under the leader before has to catch up first.
+    pub(super) fn begin(&mut self, now: Instant, last_index: u64, lagging: Vec<i32>) {
+        *self = InSync { since: Some(now), last_index, lagging, ..InSync::default() };
     }
 
     /// The members that lag, in the order of their ids.
@@ -48,7 +48,9 @@ impl InSync {
             if other.in_sync && other.matched > 0 && other.matched >= self.last_index {
                 self.caught_up_at.insert(other.node, now);
             }
-            let caught_up_at = self.caught_up_at.get(&other.node).copied().or(self.since);
+            let lagged = self.lagging.contains(&other.node);
+            let since = self.since.filter(|_| !lagged);
+            let caught_up_at = self.caught_up_at.get(&other.node).copied().or(since);
             if caught_up_at.is_none_or(|at| now.duration_since(at) > LAGS_AFTER) {
                 lagging.push(other.node);
             }
@@ -73,7 +75,7 @@ mod tests {
     #[test]
     fn who_has_what_there_was_a_look_ago_is_in_sync_however_fast_the_log_grows() {
         let (mut in_sync, began) = (InSync::default(), Instant::now());
-        in_sync.begin(began, 10);
+        in_sync.begin(began, 10, Vec::new());
         for look in 1..20 {
             let now = began + Duration::from_millis(500) * look;
             let had = 10 + u64::from(look - 1) * 1_000;
@@ -91,12 +93,22 @@ mod tests {
     #[test]
     fn who_is_not_heard_of_lags_though_it_had_everything() {
         let (mut in_sync, began) = (InSync::default(), Instant::now());
-        in_sync.begin(began, 10);
+        in_sync.begin(began, 10, Vec::new());
         assert!(!in_sync.look(began, 10, &[at(2, 10)]));
         let silent = MemberProgress { in_sync: false, ..at(2, 10) };
         assert!(!in_sync.look(began + Duration::from_secs(2), 10, &[silent]));
         assert!(in_sync.look(began + Duration::from_secs(3), 10, &[silent]));
         assert_eq!(in_sync.lagging(), [2]);
         assert!(in_sync.look(began + Duration::from_secs(4), 10, &[]), "not a member any more");
+    }
+
+    #[test]
+    fn who_lagged_before_lags_under_the_next_leader_until_it_has_caught_up() {
+        let (mut in_sync, began) = (InSync::default(), Instant::now());
+        in_sync.begin(began, 10, vec![3]);
+        assert!(!in_sync.look(began, 10, &[at(2, 0), at(3, 5)]));
+        assert_eq!(in_sync.lagging(), [3]);
+        assert!(in_sync.look(began + Duration::from_secs(1), 10, &[at(2, 10), at(3, 10)]));
+        assert_eq!(in_sync.lagging(), [0; 0]);
     }
 }

@@ -23,7 +23,7 @@ mod snapshot;
 mod validate;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -61,6 +61,7 @@ use error::PartitionError;
 use fetch_wait::Waiters;
 use in_sync::InSync;
 use producers::Producers;
+use reassign::Confirming;
 use snapshot::{Change, OpenPartitionError};
 
 /// How long to wait before an entry that cannot be read is tried again for another replica.
@@ -142,6 +143,7 @@ struct State {
     /// When leadership was last handed on because this disk is full.
     handed_over_full: Option<tokio::time::Instant>,
     in_sync: InSync,
+    confirming: Option<Confirming>,
     /// How often in a row the preferred leader was found able to lead.
     preferred_seen: u32,
 }
@@ -240,6 +242,7 @@ impl Partition {
             closed: false,
             handed_over_full: None,
             in_sync: InSync::default(),
+            confirming: None,
             preferred_seen: 0,
         };
         let (group, state) = (RefCell::new(group), RefCell::new(state));
@@ -395,9 +398,11 @@ impl Partition {
     }
 
     fn on_serving(&self, term: u32) {
+        let mut lagging = self.env.leaders.lagging(self.id.topic, self.id.partition);
+        lagging.retain(|node| *node != self.env.node);
         let mut state = self.state.borrow_mut();
         state.role = Role::Serving { term };
-        state.in_sync.begin(tokio::time::Instant::now(), self.log.last_index());
+        state.in_sync.begin(tokio::time::Instant::now(), self.log.last_index(), lagging);
         drop(state);
         self.announce();
         info!(topic = %self.name, partition = self.id.partition, epoch = term, "leading");

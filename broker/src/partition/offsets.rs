@@ -99,11 +99,14 @@ impl Partition {
     /// Lets go of the records below `offset`. What they say of their producers is saved before: a
     /// start would find it nowhere else, and take a repeat for a new batch.
     pub(super) async fn advance_log_start(&self, offset: i64) -> Result<(), WriteError> {
-        if offset > self.log.log_start_offset() {
-            // A full disk is no reason to keep what fills it.
+        let goes = offset > self.log.log_start_offset();
+        // A full disk is no reason to keep what fills it.
+        let saved = !goes || self.save(Change::Nothing).await;
+        self.log.advance_log_start(offset).await?;
+        if !saved {
             self.save(Change::Nothing).await;
         }
-        self.log.advance_log_start(offset).await
+        Ok(())
     }
 
     /// Deletes what retention says must go, and forgets producers that have been silent for

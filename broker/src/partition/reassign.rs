@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::apply::PartitionCommand;
 use super::error::PartitionError;
 use super::{Partition, Role};
 use crate::controller::assignment::Assignment;
@@ -26,6 +27,15 @@ const PREFERRED_FIT_LOOKS: u32 = 20;
 
 /// How long a replica on a full disk keeps a leadership that came back to it.
 const FULL_AGAIN_AFTER: Duration = Duration::from_secs(300);
+
+/// An entry that shows, when it is applied, that its leader still led.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Confirming {
+    term: i32,
+    /// The reassignment whose end it is to confirm.
+    target_since: Option<u64>,
+    index: u64,
+}
 
 impl Partition {
     /// Takes over a changed assignment.
@@ -48,12 +58,15 @@ impl Partition {
         let settled = !members.is_joint() && members.learners.is_empty();
         if settled && members.voters == wanted_set {
             self.prefer(wanted.first().copied(), balance);
-            return assignment.target.map(|replicas| Command::FinishReassignment {
+            let replicas = assignment.target?;
+            let since = assignment.target_since;
+            let finished = Command::FinishReassignment {
                 id: self.id.topic,
                 partition: self.id.partition,
                 replicas,
-                since: assignment.target_since,
-            });
+                since,
+            };
+            return self.still_leads(since).then_some(finished);
         }
         let caught_up = self.caught_up();
         let fit = |node: i32| caught_up.iter().any(|other| other.node == node);
@@ -67,6 +80,26 @@ impl Partition {
             self.hand_over_to(|other| wanted_set.contains(&other.node));
         }
         None
+    }
+
+    /// Whether this broker was the leader, with the members it knows, after the reassignment had
+    /// begun: one that has been replaced without having noticed would take an earlier state of the
+    /// members for the end. Asked again until an entry made for that has committed.
+    fn still_leads(&self, target_since: Option<u64>) -> bool {
+        let Ok(term) = self.serving() else { return false };
+        let asked = self.state.borrow().confirming;
+        match asked {
+            Some(asked) if (asked.term, asked.target_since) == (term, target_since) => {
+                self.state.borrow().applied >= asked.index
+            }
+            _ => {
+                if let Ok(index) = self.propose_command(PartitionCommand::Confirm) {
+                    let confirming = Confirming { term, target_since, index };
+                    self.state.borrow_mut().confirming = Some(confirming);
+                }
+                false
+            }
+        }
     }
 
     fn look_who_is_in_sync(&self) {

@@ -132,6 +132,8 @@ pub(super) async fn load(
     };
     if let Some(install) = snapshot.install.take() {
         let Install { index, term, offset } = install;
+        // A process that was killed may have left a name that the disk has never seen.
+        env.disk.sync_dir(dir).await.map_err(OpenError::from)?;
         let beginning = Beginning { index: index + 1, prev_term: term, offset };
         match begin_at(&env.disk, dir, identity, beginning).await {
             Ok(()) => {}
@@ -271,6 +273,12 @@ impl Partition {
     }
 
     async fn write_snapshot(&self, change: Change<'_>) -> bool {
+        let applied = self.state.borrow().applied;
+        if self.log.flushed_index() < applied && !self.log.is_full() {
+            // With write caching: a snapshot that is ahead of the log is worth little. If this
+            // fails, the log says so itself.
+            let _ = self.log.flush().await;
+        }
         let snapshot = {
             let (state, group) = (self.state.borrow(), self.group.borrow());
             let members = match change {

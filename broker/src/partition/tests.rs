@@ -46,7 +46,7 @@ const ID: GroupId = GroupId { topic: Uuid::from_u128(7), partition: 0 };
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a test with a clock that jumps over waiting.
-fn simulate<F: Future<Output = ()>>(test: F) {
+pub(crate) fn simulate<F: Future<Output = ()>>(test: F) {
     crate::abort::simulate(|_why| {});
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -332,7 +332,8 @@ impl World {
     }
 }
 
-async fn environment(node: i32, disk: Rc<SimDisk>) -> (Rc<Environment>, HardState) {
+/// What a shard gives its partitions, on a simulated disk.
+pub(crate) async fn environment(node: i32, disk: Rc<SimDisk>) -> (Rc<Environment>, HardState) {
     let disk: Rc<dyn Disk> = disk;
     let dir = PathBuf::from("/data/shard-0");
     disk.create_dir_all(&dir).await.expect("room");

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 /// Reads at once: what they have read is in memory until it is sent.
@@ -19,6 +19,7 @@ pub(crate) struct CatchUp {
     rate: Cell<u64>,
     /// When what has been sent so far has had its time.
     paid_until: Cell<Instant>,
+    changed: Notify,
 }
 
 impl CatchUp {
@@ -27,12 +28,17 @@ impl CatchUp {
             turns: Semaphore::new(READS_MAX),
             rate: Cell::new(u64::MAX),
             paid_until: Cell::new(Instant::now()),
+            changed: Notify::new(),
         }
     }
 
     /// Sends this much a second from now on (`leader.replication.throttled.rate`).
     pub(crate) fn set_rate(&self, bytes_per_second: u64) {
-        self.rate.set(bytes_per_second.max(1));
+        if self.rate.replace(bytes_per_second.max(1)) != bytes_per_second.max(1) {
+            // Nobody waits any longer for what the old rate has asked of them.
+            self.paid_until.set(Instant::now());
+            self.changed.notify_waiters();
+        }
     }
 
     /// Reads when it is this read's turn, and gives what was read when its bytes may go.
@@ -59,7 +65,10 @@ impl CatchUp {
         let nanos = (bytes as u128 * 1_000_000_000).div_ceil(nanos);
         let until = from + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         self.paid_until.set(until);
-        sleep_until(until).await;
+        tokio::select! {
+            () = sleep_until(until) => {}
+            () = self.changed.notified() => {}
+        }
     }
 }
 
@@ -79,6 +88,20 @@ mod tests {
         catch_up.set_rate(10_000);
         join_all(reads(50)).await;
         assert_eq!(began.elapsed(), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_higher_rate_frees_who_waits_for_a_lower_one() {
+        let catch_up = CatchUp::new();
+        catch_up.set_rate(1);
+        let reads = |n: usize| (0..n).map(|_| catch_up.read(async { [0_u8; 1000] }, |it| it.len()));
+        let raised = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            catch_up.set_rate(100_000);
+        };
+        let began = Instant::now();
+        tokio::join!(join_all(reads(100)), raised);
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

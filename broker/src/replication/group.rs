@@ -16,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use raft::eraftpb::{ConfState, HardState, Message, MessageType};
+use raft::eraftpb::{ConfState, EntryType, HardState, Message, MessageType};
 use raft::{RawNode, StateRole};
 use serde::{Deserialize, Serialize};
 use thalweg_storage::entry::Entry;
@@ -96,8 +96,9 @@ pub(crate) struct Group {
     /// Nobody else is a member: there is nobody to wait for, and nobody to beat for.
     alone: bool,
     unpersisted: VecDeque<Unpersisted>,
-    /// The newest ready whose vote is durable.
-    vote_saved: Rc<Cell<u64>>,
+    /// How often a state was given to the votes file, and the newest time that is durable.
+    saves: u64,
+    saved: Rc<Cell<u64>>,
     /// The term in which the state machine on top knows this broker to lead.
     told_leader: Option<u32>,
     /// Term and vote last given to the votes file.
@@ -116,7 +117,11 @@ struct Unpersisted {
     number: u64,
     /// The last entry it appends, if any.
     last_index: Option<u64>,
-    saves_vote: bool,
+    /// It appends a change of members. That is proposed only when the change before is committed;
+    /// whoever has the later one must know that of the earlier one, also after a restart.
+    saves_commit: bool,
+    /// The save of term, vote and commit that it waits for.
+    save: Option<u64>,
     /// What may be said once all of that is stable.
     messages: Vec<Message>,
 }
@@ -195,7 +200,8 @@ impl Group {
             promoted: false,
             alone,
             unpersisted: VecDeque::new(),
-            vote_saved: Rc::new(Cell::new(0)),
+            saves: 0,
+            saved: Rc::new(Cell::new(0)),
             told_leader: None,
             vote: (hard_state.term, hard_state.vote),
             campaigned: false,
@@ -345,6 +351,7 @@ impl Group {
         {
             self.truncate_suffix(first.index);
         }
+        let saves_commit = entries.iter().any(|it| it.get_entry_type() != EntryType::EntryNormal);
         let entries = self.stored_form(entries);
         let last_index = entries.last().map(|entry| entry.index);
         if !entries.is_empty() && self.log.append(entries).is_err() {
@@ -352,15 +359,18 @@ impl Group {
             tracing::error!(group = ?self.id, "the log takes no more writes");
         }
         let voted = ready.hs().filter(|hard| (hard.term, hard.vote) != self.vote).cloned();
-        let saves_vote = voted.is_some();
-        if let Some(hard) = voted {
-            self.save_vote(ready.number(), &hard);
-        }
+        let save = voted.map(|hard| self.save_vote(&hard));
         for message in ready.take_messages() {
             self.send(message);
         }
         let (number, messages) = (ready.number(), ready.take_persisted_messages());
-        self.unpersisted.push_back(Unpersisted { number, last_index, saves_vote, messages });
+        self.unpersisted.push_back(Unpersisted {
+            number,
+            last_index,
+            saves_commit,
+            save,
+            messages,
+        });
         self.raw.advance_append_async(ready);
     }
 
@@ -417,26 +427,45 @@ impl Group {
         self.outgoing.push(node, GroupMessage { group: self.id, message, entries });
     }
 
-    fn save_vote(&mut self, number: u64, hard: &HardState) {
+    fn save_vote(&mut self, hard: &HardState) -> u64 {
         self.vote = (hard.term, hard.vote);
         self.campaigned |= hard.vote == self.raw.raft.id;
-        let state = votes::HardState { term: hard.term, vote: hard.vote, commit: hard.commit };
+        // What is not persisted here yet may still give way, and would be taken for committed.
+        let commit = hard.commit.min(self.raw.raft.raft_log.persisted);
+        self.save_state(votes::HardState { term: hard.term, vote: hard.vote, commit })
+    }
+
+    /// Begins to save a state; returns the number of the save.
+    fn save_state(&mut self, state: votes::HardState) -> u64 {
+        self.saves += 1;
+        let number = self.saves;
         let (id, saved) = (self.id, vote::save(&self.votes, self.id, state));
-        let (scheduler, vote_saved) = (Rc::clone(&self.scheduler), Rc::clone(&self.vote_saved));
+        let (scheduler, all_saved) = (Rc::clone(&self.scheduler), Rc::clone(&self.saved));
         tokio::task::spawn_local(async move {
             saved.await;
-            vote_saved.set(vote_saved.get().max(number));
+            all_saved.set(all_saved.get().max(number));
             scheduler.schedule(id);
         });
+        number
     }
 
     /// Tells Raft how far its writes have come, and the others what waited for that.
     fn acknowledge_persisted(&mut self) {
         let stable = self.log.stable_index();
         let mut persisted = None;
-        while let Some(front) = self.unpersisted.front() {
+        while let Some(front) = self.unpersisted.front_mut() {
             let entries_stable = front.last_index.is_none_or(|index| index <= stable);
-            if !entries_stable || (front.saves_vote && front.number > self.vote_saved.get()) {
+            if !entries_stable || front.save.is_some_and(|save| save > self.saved.get()) {
+                break;
+            }
+            if std::mem::take(&mut front.saves_commit) {
+                let hard = self.raw.raft.hard_state();
+                let commit = hard.commit.min(stable);
+                let state = votes::HardState { term: hard.term, vote: hard.vote, commit };
+                let save = self.save_state(state);
+                if let Some(front) = self.unpersisted.front_mut() {
+                    front.save = Some(save);
+                }
                 break;
             }
             persisted = Some(front.number);

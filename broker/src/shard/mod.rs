@@ -283,8 +283,6 @@ impl Shard {
         let partitions = self.open_partitions();
         let mut hard_states: Vec<_> =
             partitions.iter().map(|partition| (partition.id, partition.hard_state())).collect();
-        let controller = self.controller.get();
-        hard_states.extend(controller.map(|group| (CONTROLLER_GROUP, group.hard_state())));
         for closing in partitions.chunks(reconcile::OPENING_MAX) {
             let closed = closing.iter().map(|partition| async move {
                 if let Err(error) = partition.close().await {
@@ -293,8 +291,9 @@ impl Shard {
             });
             futures_util::future::join_all(closed).await;
         }
-        if let Some(controller) = controller {
+        if let Some(controller) = self.controller.get() {
             controller.close().await;
+            hard_states.push((CONTROLLER_GROUP, controller.hard_state()));
         }
         // Last, so that a commit index never claims more than the closed logs hold.
         if let Err(error) = self.env.votes.save(hard_states).await {

@@ -206,10 +206,11 @@ impl Shard {
     /// Removes the data of deleted topics from this broker and says so to the controller.
     async fn purge_deleted(self: &Rc<Self>) {
         let node = Arc::clone(&self.node);
+        // Loaded before: what is remembered covers it.
+        let image = node.images.load();
         if !self.remember_image().await {
             return;
         }
-        let image = node.images.load();
         let held = image.deleted.keys().filter(|topic| image.holds_deleted(**topic, node.id));
         for topic in held.copied() {
             for shard in node.router.shards() {

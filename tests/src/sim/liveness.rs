@@ -61,13 +61,14 @@ async fn topics(world: &World, client: &mut Client) {
                     _ => {}
                 }
             }
-            let leaderless = described
-                .iter()
-                .flat_map(|topic| &topic.partitions)
-                .filter(|partition| partition.leader_id < 0)
-                .count();
-            if leaderless > 0 {
-                wrong.push(format!("{leaderless} partitions have no leader"));
+            for topic in &described {
+                let name = topic.name.as_deref().unwrap_or_default();
+                let leaderless = topic.partitions.iter().filter(|it| it.leader_id < 0);
+                wrong.extend(leaderless.map(|partition| {
+                    let index = partition.partition_index;
+                    let replicas = &partition.replica_nodes;
+                    format!("{name}-{index} on {replicas:?} has no leader")
+                }));
             }
             if wrong.is_empty() {
                 break;

@@ -108,6 +108,24 @@ fn assignment(image: &Image) -> &Assignment {
     &image.topic("orders").expect("created").partitions[0]
 }
 
+/// A command that was sent again because its outcome was not heard, and arrives late.
+#[test]
+fn a_deleted_topic_is_not_created_again_by_the_same_command() {
+    let (image, outcomes) = run(&[
+        create("orders", 1),
+        Command::DeleteTopic { id: Uuid::from_u128(1) },
+        create("orders", 1),
+        Command::TopicPurged { id: Uuid::from_u128(1), node: Some(1) },
+        create("orders", 1),
+        create("orders", 2),
+    ]);
+    for late in [2, 4] {
+        assert_eq!(outcomes[late], Err(CommandError::TopicDeleted("orders".to_owned())));
+    }
+    assert_eq!(outcomes[5], Ok(Outcome::Applied));
+    assert!(image.deleted.is_empty(), "all data is gone");
+}
+
 #[test]
 fn another_disk_is_another_broker() {
     let (image, outcomes) = run(&[

@@ -1,5 +1,7 @@
 //! Ways in which replicated logs have gone wrong elsewhere, each by its name.
 
+use std::path::Path;
+
 use thalweg_protocol::batch::BatchHeader;
 
 use super::*;
@@ -250,4 +252,48 @@ fn members_change_through_partitions_and_kills() {
             }
         });
     }
+}
+
+/// Somebody is elected with the vote of a replica that then loses its power, and maybe its votes.
+/// Gives that term, and the term of the leader whom that replica and the third one elect next.
+async fn terms_of_two_leaders(forgets: bool) -> (u32, u32) {
+    let world = World::new(&[1, 2, 3], &[]).await;
+    let old = world.leader().await;
+    old.write("before").await.expect("acknowledged");
+    world.converge().await;
+    let voter = old.env.node;
+    let (first, second) = (voter % 3 + 1, (voter + 1) % 3 + 1);
+    world.isolate(second);
+    old.transfer_leadership(first).expect("it is caught up");
+    let first = world.partition(first).expect("it runs");
+    let first_term = loop {
+        if let Some(term) = first.group.borrow().leader_term() {
+            break term;
+        }
+        sleep(Duration::from_micros(100)).await;
+    };
+    // It has the vote; what it writes as the leader comes to nobody.
+    world.isolate(first.env.node);
+    world.power_cut(voter, 1);
+    if forgets {
+        let disk = world.disks.borrow()[&voter].reopen();
+        disk.remove_dir_all(Path::new("/data/shard-0")).await.expect("it was there");
+        world.disks.borrow_mut().insert(voter, Rc::new(disk));
+    }
+    world.start(voter).await;
+    world.cut.borrow_mut().retain(|(from, to)| [*from, *to].contains(&first.env.node));
+    let next = world.leader_among(|node| node != first.env.node).await;
+    let term = next.group.borrow().leader_term().expect("it leads");
+    (first_term, term)
+}
+
+#[test]
+fn a_vote_is_given_once_in_a_term_whatever_happens_to_the_voter() {
+    simulate(async {
+        let (first, second) = terms_of_two_leaders(false).await;
+        assert!(second > first, "both were elected in term {first}");
+        // The mistake that this looks for, planted.
+        let (first, second) = terms_of_two_leaders(true).await;
+        assert_eq!(first, second, "a voter that forgets elects two leaders of one term");
+    });
 }
