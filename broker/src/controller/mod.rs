@@ -75,7 +75,9 @@ pub(crate) enum OpenControllerError {
     #[error(transparent)]
     Log(#[from] thalweg_storage::error::OpenError),
     #[error(
-        "the controller's log is damaged: {0}; restore the directory from a backup, or start this broker with an empty data directory"
+        "the controller's log is damaged: {0}; in a cluster, start an empty directory with a new \
+         --node-id and --join, then drain and remove this broker's id; a broker that is alone has \
+         to be restored from a backup"
     )]
     Damaged(String),
     #[error("the controller's snapshot cannot be used: {0}")]

@@ -69,7 +69,8 @@ pub(crate) struct Shard {
 enum Slot {
     Opening,
     Open(Rc<Partition>),
-    /// It could not be opened; the log says why. Not tried again before a restart.
+    /// It could not be opened; the log says why. Tried again by itself if the disk was full,
+    /// otherwise not before a restart.
     Failed,
 }
 
