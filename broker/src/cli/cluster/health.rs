@@ -14,6 +14,8 @@ const NAMED_MAX: usize = 3;
 #[derive(Serialize)]
 struct Health {
     healthy: bool,
+    active_controller: Option<i32>,
+    controllers: Vec<i32>,
     brokers_alive: Vec<i32>,
     brokers_fenced: Vec<i32>,
     brokers_drained: Vec<i32>,
@@ -29,6 +31,13 @@ pub(super) async fn run(admin: &Admin, printer: &mut Printer) -> Result<(), Fail
     printer.print(&health, for_people)?;
     if health.healthy {
         return Ok(());
+    }
+    if health.active_controller.is_none() {
+        return Err(Failure::Failed(format!(
+            "the cluster is not healthy: there is no active controller, so nothing can be created or \
+             moved, and brokers that die are not noticed; most of the controllers ({}) have to be up",
+            super::ids(&health.controllers)
+        )));
     }
     let complaints = [
         (health.brokers_fenced.len(), "fenced broker"),
@@ -55,9 +64,12 @@ fn judged(view: &View) -> Health {
     let without_leader = partitions(|partition| partition.leader.is_none());
     let under_replicated = partitions(PartitionView::is_under_replicated);
     Health {
-        healthy: brokers_fenced.is_empty()
+        healthy: view.active_controller.is_some()
+            && brokers_fenced.is_empty()
             && without_leader.is_empty()
             && under_replicated.is_empty(),
+        active_controller: view.active_controller,
+        controllers: view.controllers.clone(),
         brokers_alive: brokers(|broker| !broker.fenced),
         brokers_drained: brokers(|broker| broker.drained),
         brokers_fenced,
@@ -80,7 +92,10 @@ fn for_people(health: &Health) -> String {
     };
     let state = if health.healthy { "healthy" } else { "NOT HEALTHY" };
     let partitions = counted(health.partitions as u64, "partition");
+    let active: Vec<i32> = health.active_controller.into_iter().collect();
     let rows = [
+        row("active controller", &ids(&active)),
+        row("controllers", &ids(&health.controllers)),
         row("brokers alive", &ids(&health.brokers_alive)),
         row("brokers fenced", &ids(&health.brokers_fenced)),
         row("brokers drained", &ids(&health.brokers_drained)),
@@ -116,10 +131,23 @@ mod tests {
         }
     }
 
+    fn view(
+        brokers: &[BrokerView],
+        partition: PartitionView,
+        active_controller: Option<i32>,
+    ) -> View {
+        View {
+            brokers: brokers.to_vec(),
+            partitions: vec![partition],
+            controllers: vec![1, 2, 3],
+            active_controller,
+        }
+    }
+
     #[test]
     fn what_is_ill_is_told_from_what_is_only_busy() {
         let healthy = |brokers: &[BrokerView], partition: PartitionView| {
-            judged(&View { brokers: brokers.to_vec(), partitions: vec![partition] }).healthy
+            judged(&view(brokers, partition, Some(1))).healthy
         };
         let two = [broker(1), broker(2)];
         assert!(healthy(&two, partition(Some(1), &[1, 2], &[1, 2])));
@@ -134,15 +162,15 @@ mod tests {
         assert!(healthy(&two, adding), "what is being added need not be in sync");
         let fenced = BrokerView { fenced: true, ..broker(2) };
         assert!(!healthy(&[broker(1), fenced], partition(Some(1), &[1], &[1])));
+        let without = judged(&view(&two, partition(Some(1), &[1, 2], &[1, 2]), None));
+        assert!(!without.healthy, "nobody notices who dies without an active controller");
     }
 
     #[test]
     fn a_preferred_leader_that_is_down_is_not_missed_twice() {
-        let view = |in_sync| View {
-            brokers: vec![broker(1)],
-            partitions: vec![partition(Some(2), &[1, 2], in_sync)],
-        };
-        assert_eq!(judged(&view(&[1, 2])).not_led_by_preferred, ["t:0"]);
-        assert!(judged(&view(&[2])).not_led_by_preferred.is_empty());
+        let of =
+            |in_sync| judged(&view(&[broker(1)], partition(Some(2), &[1, 2], in_sync), Some(1)));
+        assert_eq!(of(&[1, 2]).not_led_by_preferred, ["t:0"]);
+        assert!(of(&[2]).not_led_by_preferred.is_empty());
     }
 }

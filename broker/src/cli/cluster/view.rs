@@ -4,6 +4,7 @@
 //! told by the cluster if it is out of date.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use thalweg_client::TopicPartition;
@@ -11,8 +12,12 @@ use thalweg_client::admin::{
     Admin, ConfigResource, PartitionDescription, PartitionReassignment, TopicDescription,
 };
 use thalweg_client::protocol::NodeId;
+use tokio::time::timeout;
 
 use crate::cli::failure::{Failure, settle};
+
+/// How long one broker has to say something of itself.
+const ASKED_FOR: Duration = Duration::from_secs(3);
 
 /// The broker setting that keeps new replicas away.
 pub(super) const DRAINED: &str = "broker.drained";
@@ -20,6 +25,9 @@ pub(super) const DRAINED: &str = "broker.drained";
 pub(super) struct View {
     pub(super) brokers: Vec<BrokerView>,
     pub(super) partitions: Vec<PartitionView>,
+    /// Who has a vote among the controllers, and who of them is the active one.
+    pub(super) controllers: Vec<i32>,
+    pub(super) active_controller: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,7 +61,13 @@ impl View {
         let moving = admin.list_partition_reassignments(None).await?.into_iter();
         let moving: HashMap<_, _> = moving.map(|it| (it.partition.clone(), it)).collect();
         let partitions = topics.flat_map(|topic| partitions(topic, &moving)).collect();
-        Ok(View { brokers: brokers(admin).await?, partitions })
+        let quorum = admin.describe_quorum().await?;
+        Ok(View {
+            brokers: brokers(admin).await?,
+            partitions,
+            controllers: quorum.voters.iter().map(|voter| voter.id.0).collect(),
+            active_controller: quorum.leader.map(|node| node.0),
+        })
     }
 
     pub(super) fn broker(&self, id: i32) -> Result<&BrokerView, Failure> {
@@ -137,8 +151,10 @@ fn numbers(nodes: &[NodeId]) -> Vec<i32> {
 async fn brokers(admin: &Admin) -> Result<Vec<BrokerView>, Failure> {
     let members = admin.describe_cluster().await?.brokers;
     let drained = join_all(members.iter().map(async |member| {
-        // Who is down cannot be asked, and takes no replicas anyway.
-        !member.is_fenced && is_drained(admin, member.id).await
+        // Who is down cannot be asked, and takes no replicas anyway; without an active controller
+        // nobody says who that is.
+        let drained = timeout(ASKED_FOR, is_drained(admin, member.id));
+        !member.is_fenced && drained.await.unwrap_or(false)
     }));
     let views = drained.await.into_iter().zip(members).map(|(drained, member)| BrokerView {
         id: member.id.0,

@@ -22,7 +22,12 @@ fn view(brokers: Vec<BrokerView>, replicas: &[&[i32]]) -> View {
         adding: Vec::new(),
         removing: Vec::new(),
     };
-    View { brokers, partitions: (0..).zip(replicas).map(partition).collect() }
+    View {
+        brokers,
+        partitions: (0..).zip(replicas).map(partition).collect(),
+        controllers: vec![1],
+        active_controller: Some(1),
+    }
 }
 
 /// How many replicas, and how many preferred leaders, brokers 1 to 4 have after the moves.
