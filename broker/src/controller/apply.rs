@@ -32,6 +32,10 @@ fn change(image: &mut Image, command: &Command) -> Result<Outcome, CommandError>
         Command::SetFenced { node, fenced } => membership::set_fenced(image, *node, *fenced)?,
         Command::UnregisterBroker { node } => membership::unregister(image, *node)?,
         Command::CreateTopic { name, id, partitions, configs } => {
+            // Asked for again, because the first answer was lost: it has been done.
+            if image.names.contains_key(id) {
+                return Ok(Outcome::Applied);
+            }
             refuse_collision(image, name)?;
             if image.was_there(*id) {
                 return Err(CommandError::TopicDeleted(name.clone()));

@@ -42,6 +42,19 @@ fn a_name_is_taken_once_and_free_again_after_deletion() {
     assert_eq!(image.applied, 4);
 }
 
+/// The proposer did not hear the first answer, and asks once more.
+#[test]
+fn a_creation_that_is_asked_for_twice_is_done_once() {
+    let grown = Command::AddPartitions {
+        id: Uuid::from_u128(1),
+        first: Some(1),
+        partitions: vec![Assignment::new(vec![2])],
+    };
+    let (image, outcomes) = run(&[create("orders", 1), grown, create("orders", 1)]);
+    assert_eq!(outcomes[2], Ok(Outcome::Applied));
+    assert_eq!(image.topic("orders").map(|topic| topic.partition_count()), Some(2));
+}
+
 #[test]
 fn names_that_metrics_would_confuse_are_refused() {
     let (_, outcomes) = run(&[create("a.b", 1), create("a_b", 2)]);
