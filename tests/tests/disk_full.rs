@@ -1,5 +1,5 @@
 //! A full disk is a state: records are refused with a code, reads go on, and once there is room the
-//! broker takes records again by itself.
+//! broker takes records again by itself. In a cluster those lead meanwhile that have room.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -8,11 +8,14 @@ use std::path::Path;
 
 use thalweg_protocol::ErrorCode;
 use thalweg_tests::broker::LocalBroker;
+use thalweg_tests::cluster::Cluster;
+use thalweg_tests::cluster_load::ClusterLoad;
 use thalweg_tests::mount::{Filesystem, LoopMount};
-use thalweg_tests::topic::{batch, create, produce_request, read_all};
+use thalweg_tests::topic::{batch, create, create_replicated, produce_request, read_all};
 use thalweg_tests::wait::eventually;
 use thalweg_tests::wire::Wire;
 
+const BINARY: &str = env!("CARGO_BIN_EXE_broker_under_test");
 const TOPIC: &str = "kept";
 
 /// A filesystem, or a word on why this machine cannot have one.
@@ -150,4 +153,38 @@ fn a_broker_starts_and_reads_on_a_full_disk() {
     sent.check(&mut broker.connect());
     assert_eq!(sent.send_until_refused(&mut broker.connect()), ErrorCode::KafkaStorageError);
     broker.stop();
+}
+
+#[test]
+fn a_full_broker_makes_way_for_those_that_have_room() {
+    let Some(mount) = mounted() else { return };
+    let settings = [("shards", "1"), ("limits.disk_reserve_bytes", "2MiB")];
+    let mut cluster = Cluster::planned(BINARY, &settings);
+    for node in 1..=3 {
+        let mut site = cluster.site(node);
+        if node == 1 {
+            site.data_dir = mount.path().join("data");
+        }
+        cluster.plan(site);
+    }
+    cluster.start_all();
+    create_replicated(&mut cluster.wire(2), TOPIC, 3, 3, &[]);
+    cluster.wait_in_sync(TOPIC);
+    let leaders = cluster.leaders(TOPIC);
+    assert!(leaders.contains(&1), "each leads one of three: {leaders:?}");
+    let load = ClusterLoad::start(&cluster.addresses(), TOPIC, 3);
+    load.go_on_for(20);
+
+    let ballast = mount.path().join("ballast");
+    fill(&ballast, 1 << 20);
+    eventually("the full broker leads nothing", || {
+        (!cluster.leaders(TOPIC).contains(&1)).then_some(())
+    });
+    // Every partition goes on.
+    load.go_on_for(50);
+    fs::remove_file(&ballast).unwrap();
+    cluster.wait_in_sync(TOPIC);
+    load.go_on_for(20);
+    load.finish();
+    cluster.assert_well();
 }

@@ -49,8 +49,8 @@ pub(crate) enum PartitionError {
     /// `acks=all` asks for more replicas than there are (`min.insync.replicas`).
     #[error("{replicas} replicas cannot satisfy min.insync.replicas={wanted}")]
     NotEnoughReplicas { replicas: usize, wanted: usize },
-    /// Leadership was to go to a broker that is no voter, silent, or behind.
-    #[error("broker {0} is not a caught-up replica of the partition")]
+    /// Leadership was to go to a broker that is no voter, silent, behind, damaged, or full.
+    #[error("broker {0} is no replica of the partition that is caught up, undamaged and has room")]
     NotCaughtUp(i32),
     /// The outcome did not come in the time that the request gave.
     #[error("not acknowledged within the request's timeout; the batch may still be committed")]

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn at(node: i32, matched: u64) -> MemberProgress {
-        MemberProgress { node, matched, in_sync: true }
+        MemberProgress { node, matched, in_sync: true, willing: true }
     }
 
     #[test]

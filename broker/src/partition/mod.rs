@@ -140,8 +140,6 @@ struct State {
     healing: heal::Healing,
     /// Nothing may be begun any more.
     closed: bool,
-    /// When leadership was last handed on because this disk is full.
-    handed_over_full: Option<tokio::time::Instant>,
     in_sync: InSync,
     confirming: Option<Confirming>,
     /// How often in a row the preferred leader was found able to lead.
@@ -240,7 +238,6 @@ impl Partition {
             scrubbed: ScrubPosition::START,
             healing: heal::Healing::default(),
             closed: false,
-            handed_over_full: None,
             in_sync: InSync::default(),
             confirming: None,
             preferred_seen: 0,

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -24,9 +23,6 @@ const LAG_ENTRIES_MAX: u64 = 64;
 /// Looks in a row that must find the preferred leader fit before it gets the leadership: ten
 /// seconds, so that a broker that starts is not given everything at once.
 const PREFERRED_FIT_LOOKS: u32 = 20;
-
-/// How long a replica on a full disk keeps a leadership that came back to it.
-const FULL_AGAIN_AFTER: Duration = Duration::from_secs(300);
 
 /// An entry that shows, when it is applied, that its leader still led.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +43,7 @@ impl Partition {
 
     /// Takes the next step, if this broker leads. What the controller has to be told is returned.
     pub(crate) fn pursue_assignment(&self, balance: bool) -> Option<Command> {
+        self.group.borrow_mut().decline(self.env.space.refuses_writes());
         if !matches!(self.state.borrow().role, Role::Serving { .. }) {
             return None;
         }
@@ -127,18 +124,15 @@ impl Partition {
     /// this broker's disk is full.
     fn prefer(&self, preferred: Option<i32>, balance: bool) {
         if self.env.space.refuses_writes() {
-            // The others' disks may be as full: handing on and on would help nobody.
-            let last = self.state.borrow().handed_over_full;
-            if last.is_none_or(|at| at.elapsed() > FULL_AGAIN_AFTER) && self.hand_over_to(|_| true)
-            {
-                self.state.borrow_mut().handed_over_full = Some(Instant::now());
-            }
+            // Where all disks are full, handing on and on would help nobody.
+            self.hand_over_to(|other| other.willing);
             return;
         }
         let Some(preferred) = preferred.filter(|node| *node != self.env.node && balance) else {
             return;
         };
-        let fit = self.caught_up().iter().any(|other| other.node == preferred);
+        let caught_up = self.caught_up();
+        let fit = caught_up.iter().any(|other| other.node == preferred && other.willing);
         let seen = {
             let mut state = self.state.borrow_mut();
             state.preferred_seen = if fit { state.preferred_seen + 1 } else { 0 };
@@ -150,8 +144,8 @@ impl Partition {
         }
     }
 
-    /// Starts handing leadership to the most advanced voter that `may` have it. Returns whether
-    /// there is one.
+    /// Starts handing leadership to the most advanced voter that `may` have it, to one that would
+    /// rather not lead only if there is no other. Returns whether there is one.
     fn hand_over_to(&self, may: impl Fn(&MemberProgress) -> bool) -> bool {
         if self.group.borrow().is_transferring() {
             return true;
@@ -159,7 +153,7 @@ impl Partition {
         let voters = self.group.borrow().members().voters.clone();
         let mut candidates = self.caught_up();
         candidates.retain(|other| voters.contains(&other.node) && may(other));
-        let Some(best) = candidates.into_iter().max_by_key(|other| other.matched) else {
+        let Some(best) = candidates.into_iter().max_by_key(|it| (it.willing, it.matched)) else {
             return false;
         };
         info!(topic = %self.name, partition = self.id.partition, to = best.node,
@@ -176,7 +170,7 @@ impl Partition {
     /// Starts handing leadership to broker `to`.
     pub(crate) fn transfer_leadership(&self, to: i32) -> Result<(), PartitionError> {
         self.serving()?;
-        if to == self.env.node || self.hand_over_to(|other| other.node == to) {
+        if to == self.env.node || self.hand_over_to(|other| other.node == to && other.willing) {
             return Ok(());
         }
         Err(PartitionError::NotCaughtUp(to))

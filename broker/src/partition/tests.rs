@@ -2,12 +2,13 @@
 //! wire's form over links that can be cut, on simulated disks and a clock that jumps.
 
 mod heal;
+mod leadership;
 mod members;
 mod replicas;
 mod scenarios;
 mod storm;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -63,6 +64,8 @@ struct World {
     replicas: RefCell<BTreeMap<i32, Replica>>,
     disks: RefCell<BTreeMap<i32, Rc<SimDisk>>>,
     cut: RefCell<HashSet<(i32, i32)>>,
+    /// Whether leadership goes back to the first replica.
+    balance: Cell<bool>,
 }
 
 /// One broker's part of it.
@@ -79,6 +82,7 @@ impl World {
             replicas: RefCell::default(),
             disks: RefCell::default(),
             cut: RefCell::default(),
+            balance: Cell::new(false),
         });
         for node in nodes {
             world.start(*node).await;
@@ -129,7 +133,7 @@ impl World {
                     ticking.look_for_damage();
                 }
                 if turn % 10 == 0
-                    && let Some(finished) = ticking.pursue_assignment(false)
+                    && let Some(finished) = ticking.pursue_assignment(world.balance.get())
                 {
                     world.finish(finished);
                 }
@@ -351,7 +355,7 @@ pub(crate) async fn environment(node: i32, disk: Rc<SimDisk>) -> (Rc<Environment
         catch_up: CatchUp::new(),
         leaders: Arc::default(),
         metrics: Metrics::new(&options).shard(0),
-        space: Arc::new(SpaceState::new(0)),
+        space: Arc::new(SpaceState::new(1)),
     };
     (Rc::new(env), states.remove(&ID).unwrap_or_default())
 }

@@ -12,7 +12,7 @@ mod members;
 mod receive;
 
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -39,6 +39,9 @@ const EAGER_TICKS: u64 = 40;
 
 /// How long a member may take over a snapshot before it is sent again: five seconds.
 const SNAPSHOT_AGAIN_TICKS: u64 = 100;
+
+/// The priority of an answer to a heartbeat by a member that would rather not lead.
+const UNWILLING: i64 = -1;
 
 /// Everything a group needs to start.
 pub(crate) struct OpenGroup {
@@ -90,6 +93,8 @@ pub(crate) struct Group {
     preferred: bool,
     /// This broker neither votes nor stands for election.
     abstains: bool,
+    /// This broker would rather not lead: leaders that look for a successor are told.
+    declines: bool,
     passive: Option<Passive>,
     /// The log has given a passive replica its vote: it has to be opened anew.
     promoted: bool,
@@ -110,6 +115,8 @@ pub(crate) struct Group {
     ticks: u64,
     /// When this leader last heard of each member, in ticks.
     heard: HashMap<i32, u64>,
+    /// Members that would rather not lead, by what they said last.
+    unwilling: BTreeSet<i32>,
 }
 
 /// A ready whose writes are under way.
@@ -166,6 +173,8 @@ pub(crate) struct MemberProgress {
     pub(crate) node: i32,
     pub(crate) matched: u64,
     pub(crate) in_sync: bool,
+    /// Whether it would lead: its disk has room, and its log no damage.
+    pub(crate) willing: bool,
 }
 
 impl Group {
@@ -196,6 +205,7 @@ impl Group {
             preferred: preferred && passive.is_none() && members.voters.contains(&node),
             members,
             abstains: false,
+            declines: false,
             passive,
             promoted: false,
             alone,
@@ -208,6 +218,7 @@ impl Group {
             proposed: (0, MemberChange::default()),
             ticks: 0,
             heard: HashMap::new(),
+            unwilling: BTreeSet::new(),
         };
         if alone || group.preferred {
             // The others answer a pre-vote with no while they hear of a leader.
@@ -423,6 +434,10 @@ impl Group {
                 break;
             }
             entries.push(stored);
+        }
+        if message.get_msg_type() == MessageType::MsgHeartbeatResponse {
+            // Raft has no use for the priority of such a message.
+            message.priority = if self.declines || self.abstains { UNWILLING } else { 0 };
         }
         self.outgoing.push(node, GroupMessage { group: self.id, message, entries });
     }

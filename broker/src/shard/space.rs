@@ -54,7 +54,8 @@ impl SpaceState {
         self.reserve_bytes.min(total / 20)
     }
 
-    fn observe(&self, space: Space) {
+    /// Takes note of what the filesystem has said.
+    pub(crate) fn observe(&self, space: Space) {
         self.available.store(space.available, Ordering::Relaxed);
         self.total.store(space.total, Ordering::Relaxed);
         let reserve = self.reserve(space.total);

@@ -1,4 +1,7 @@
 //! Who the members of a group are, how far they have come, and who is to lead.
+//!
+//! A member that would rather not lead says so in its answers to heartbeats; it is only passed over
+//! when somebody gives leadership away, and can still be elected.
 
 use bytes::Bytes;
 use raft::StateRole;
@@ -113,6 +116,11 @@ impl Group {
         self.abstains = abstain;
     }
 
+    /// Whether this broker would rather not lead from now on. It still does if nobody else can.
+    pub(crate) fn decline(&mut self, decline: bool) {
+        self.declines = decline;
+    }
+
     /// Every other member, as this leader sees it.
     pub(crate) fn others(&self) -> Vec<MemberProgress> {
         let progress = self.raw.raft.prs();
@@ -120,7 +128,8 @@ impl Group {
         let seen = others.filter_map(|(id, progress)| {
             let node = RaftId(*id).node()?;
             let in_sync = self.is_in_sync(node);
-            Some(MemberProgress { node, matched: progress.matched, in_sync })
+            let willing = !self.unwilling.contains(&node);
+            Some(MemberProgress { node, matched: progress.matched, in_sync, willing })
         });
         seen.collect()
     }

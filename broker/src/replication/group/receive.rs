@@ -5,7 +5,7 @@ use raft::{ProgressState, SnapshotStatus, StateRole};
 use thalweg_protocol::batch::BatchHeader;
 use thalweg_storage::entry::Entry;
 
-use super::{Group, Meeting, Passive, Received};
+use super::{Group, Meeting, Passive, Received, UNWILLING};
 use crate::replication::RaftId;
 use crate::replication::entry::{from_stored, offset_after};
 use crate::replication::outgoing::GroupMessage;
@@ -49,6 +49,7 @@ impl Group {
                     "entries of another broker do not continue this log: not taken");
                 return Received::Taken;
             }
+            MessageType::MsgHeartbeatResponse => self.note_willingness(&message),
             MessageType::MsgAppendResponse if message.reject => self.believe_rejection(&message),
             _ => {}
         }
@@ -85,6 +86,15 @@ impl Group {
             next_offset = Some(offset_after(entry, header.base_offset));
         }
         true
+    }
+
+    fn note_willingness(&mut self, message: &Message) {
+        let Some(node) = RaftId(message.from).node() else { return };
+        if message.priority == UNWILLING {
+            self.unwilling.insert(node);
+        } else {
+            self.unwilling.remove(&node);
+        }
     }
 
     /// A follower that lost what it had confirmed (its log was written with write caching and its
