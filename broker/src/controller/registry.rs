@@ -36,6 +36,26 @@ pub(super) struct Registry {
     heard: HashMap<i32, Instant>,
 }
 
+impl Registry {
+    /// What is to be said about brokers that fell silent, or are back, by the active controller
+    /// `active`.
+    fn fencing(&self, now: Instant, active: i32, image: &Image, timeout: Duration) -> Vec<Command> {
+        let Some(since) = self.since else { return Vec::new() };
+        let others = image.brokers.iter().filter(|(node, _)| **node != active);
+        let verdicts = others.filter_map(|(node, broker)| {
+            let heard = self.heard.get(node).copied();
+            let silent = now.duration_since(heard.unwrap_or(since)) > timeout;
+            let back = heard.is_some_and(|heard| now.duration_since(heard) < timeout);
+            let change = if broker.fenced { back } else { silent };
+            change.then_some(Command::SetFenced { node: *node, fenced: !broker.fenced })
+        });
+        // This broker speaks for itself.
+        let own = image.is_fenced(active);
+        let own = own.then_some(Command::SetFenced { node: active, fenced: false });
+        verdicts.chain(own).collect()
+    }
+}
+
 impl Controller {
     /// This broker is the active controller now.
     pub(super) fn begin_watching(&self) {
@@ -47,24 +67,6 @@ impl Controller {
     /// A broker says that it lives.
     pub(super) fn on_heartbeat(&self, from: i32) {
         self.registry.borrow_mut().heard.insert(from, Instant::now());
-    }
-
-    /// What is to be said about brokers that fell silent, or are back.
-    fn fencing(&self, image: &Image, timeout: Duration) -> Vec<Command> {
-        let registry = self.registry.borrow();
-        let Some(since) = registry.since else { return Vec::new() };
-        let others = image.brokers.iter().filter(|(node, _)| **node != self.node.id);
-        let verdicts = others.filter_map(|(node, broker)| {
-            let heard = registry.heard.get(node).copied();
-            let silent = heard.unwrap_or(since).elapsed() > timeout;
-            let back = heard.is_some_and(|heard| heard.elapsed() < timeout);
-            let change = if broker.fenced { back } else { silent };
-            change.then_some(Command::SetFenced { node: *node, fenced: !broker.fenced })
-        });
-        // This broker speaks for itself.
-        let own = image.is_fenced(self.node.id);
-        let own = own.then_some(Command::SetFenced { node: self.node.id, fenced: false });
-        verdicts.chain(own).collect()
     }
 
     /// Takes the next step towards the voters that group 0 should have.
@@ -144,7 +146,12 @@ impl Shard {
             let image = self.node.images.load();
             controller.pursue_voters(&image);
             let timeout = self.node.config().kafka.broker_session_timeout_ms;
-            let verdicts = controller.fencing(&image, Duration::from_millis(timeout));
+            let verdicts = controller.registry.borrow().fencing(
+                Instant::now(),
+                self.node.id,
+                &image,
+                Duration::from_millis(timeout),
+            );
             for command in verdicts {
                 warn!(?command, "a broker fell silent, or is back");
                 if let Err(error) = self.propose_anywhere(&command).await {
@@ -197,5 +204,39 @@ mod tests {
         assert_eq!(change, Some(wanted));
         let change = step(&[1, 2, 3], &[], &[1, 2]);
         assert_eq!(change.map(|change| change.removed), Some(vec![3]));
+    }
+
+    #[test]
+    fn who_is_silent_for_too_long_is_fenced_until_it_is_heard_again() {
+        const TIMEOUT: Duration = Duration::from_secs(3);
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        let fence = |node| Command::SetFenced { node, fenced: true };
+        let unfence = |node| Command::SetFenced { node, fenced: false };
+        let mut image = Image::of_brokers([1, 2, 3]);
+        let mut registry = Registry::default();
+        let says = |registry: &Registry, image: &Image, seconds| {
+            registry.fencing(after(seconds), 1, image, TIMEOUT)
+        };
+        assert_eq!(says(&registry, &image, 100), [], "it is not the active controller");
+
+        // Whoever was never heard has the time anew that a new active controller gives everyone.
+        registry.since = Some(began);
+        registry.heard.insert(2, after(1));
+        assert_eq!(says(&registry, &image, 3), []);
+        assert_eq!(says(&registry, &image, 4), [fence(3)]);
+        assert_eq!(says(&registry, &image, 5), [fence(2), fence(3)], "1 does not judge itself");
+
+        for node in [2, 3] {
+            image.brokers.get_mut(&node).expect("one of the three").fenced = true;
+        }
+        assert_eq!(says(&registry, &image, 6), [], "it is said once");
+        registry.heard.insert(3, after(6));
+        assert_eq!(says(&registry, &image, 7), [unfence(3)], "what was heard long ago is no sign");
+
+        // Its predecessor fenced it: whoever is active lives.
+        let mut image = Image::of_brokers([1]);
+        image.brokers.get_mut(&1).expect("it").fenced = true;
+        assert_eq!(says(&registry, &image, 7), [unfence(1)]);
     }
 }

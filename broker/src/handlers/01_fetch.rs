@@ -269,7 +269,8 @@ fn locate(node: &Node, wanted: &Wanted, by_id: bool, rack: &str) -> Located {
 }
 
 /// The replica that a client in `rack` should read from instead of this leader (KIP-392): one that
-/// lives, in the client's rack, if this broker is not there itself.
+/// is in sync and stays, in the client's rack, if this broker is not there itself. Any other would
+/// keep the client waiting for what the leader has.
 fn replica_in_rack(
     node: &Node,
     topic: uuid::Uuid,
@@ -277,16 +278,17 @@ fn replica_in_rack(
     assignment: &Assignment,
     rack: &str,
 ) -> Option<i32> {
-    let leader = node.leaders.get(topic, wanted.key.partition)?;
+    let partition = wanted.key.partition;
+    let leader = node.leaders.get(topic, partition)?;
     let image = node.images.load();
-    let is_there = |id: i32| {
-        let broker = image.brokers.get(&id).filter(|broker| !broker.fenced);
-        broker.is_some_and(|broker| broker.rack.as_deref() == Some(rack))
-    };
+    let is_there =
+        |id: i32| image.brokers.get(&id).is_some_and(|broker| broker.rack.as_deref() == Some(rack));
     if leader.node != node.id || is_there(node.id) {
         return None;
     }
-    assignment.replicas.iter().copied().find(|replica| is_there(*replica))
+    let removing = assignment.removing();
+    let in_sync = image.isr(assignment, &node.leaders.lagging(topic, partition));
+    in_sync.into_iter().find(|replica| is_there(*replica) && !removing.contains(replica))
 }
 
 fn partition_data(shard: &Shard, wanted: &Wanted, read: Read, shown: Shown) -> PartitionData {
